@@ -1,0 +1,272 @@
+"""Every error that Headwater raises on purpose: one root, leaves that carry their facts.
+
+    HeadwaterError
+    ├── ConfigError                     a setting that cannot work; raised at start
+    ├── InputError                400   the caller's request is wrong
+    │   ├── UnknownModel          404
+    │   ├── UnknownStream         404   also for streams of another owner
+    │   ├── MethodNotAllowed      405
+    │   ├── StreamStillRunning    409
+    │   ├── BodyTooLarge          413
+    │   └── IdempotencyMismatch   422   the key was used before with another body
+    ├── AccessError               401   no key, or a wrong one
+    │   └── OriginRefused         403   Host or Origin not allowed in single-user mode
+    ├── Overloaded                503   try again after `retry_after_s`
+    │   ├── QueueFull             429
+    │   ├── QueueTimeout          503
+    │   ├── TooManyConnections    503
+    │   └── ShuttingDown          503
+    ├── ProviderError             502   the upstream failed
+    │   ├── ProviderUnreachable   502   refused, reset before the head, DNS, TLS
+    │   ├── ProviderRejected      4xx/5xx   an HTTP error status, kept
+    │   ├── ProviderTimeout       504   a watchdog fired
+    │   ├── ProviderProtocolError 502   bytes that are not the protocol
+    │   └── ProviderTruncated     502   the body ended before the answer did
+    ├── LogError                  503   the stream log cannot do it now
+    │   ├── LogUnavailable        503   disk full, read-only, I/O error
+    │   ├── LogInUse              503   another process owns the data directory
+    │   ├── LogCorrupt            500   stored bytes that do not decode
+    │   └── SeqConflict           409   `expected_seq` is not the log's next
+    ├── ProducerFailed            500   the application's own generator raised
+    ├── StreamLimit               500   a stream outgrew `max_stream_bytes`
+    ├── StreamEnded               409   a write after the end
+    ├── StreamReset               —     client side: the server replays from the start
+    ├── StreamFailed              —     client side: the stream ended in `error`
+    ├── ConnectionLost            —     client side: reconnects are used up
+    └── FrameTooLarge             —     an SSE line or event above its bound
+
+`http_status` is what an HTTP answer should carry, `code` is stable and for programs, `retryable` says whether
+the same request may succeed later. Messages never hold a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class HeadwaterError(Exception):
+    """Root of the tree. `message` is for people and safe to show to the caller."""
+
+    http_status: int = 500
+    code: ClassVar[str] = "internal_error"
+    retryable: bool = False
+    param: str | None = None
+    retry_after_s: float | None = None
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ConfigError(HeadwaterError):
+    code = "bad_configuration"
+
+
+class InputError(HeadwaterError):
+    """The request is wrong. `param` names the field at fault where one is."""
+
+    http_status = 400
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class UnknownModel(InputError):
+    http_status = 404
+    code = "model_not_found"
+
+
+class UnknownStream(InputError):
+    http_status = 404
+    code = "stream_not_found"
+
+
+class MethodNotAllowed(InputError):
+    http_status = 405
+    code = "method_not_allowed"
+
+
+class StreamStillRunning(InputError):
+    http_status = 409
+    code = "stream_still_running"
+
+
+class BodyTooLarge(InputError):
+    http_status = 413
+    code = "body_too_large"
+
+
+class IdempotencyMismatch(InputError):
+    http_status = 422
+    code = "idempotency_key_reused"
+
+
+class AccessError(HeadwaterError):
+    http_status = 401
+    code = "invalid_api_key"
+
+
+class OriginRefused(AccessError):
+    http_status = 403
+    code = "origin_refused"
+
+
+class Overloaded(HeadwaterError):
+    """No room now. `retry_after_s` is a hint in seconds."""
+
+    http_status = 503
+    code = "overloaded"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class QueueFull(Overloaded):
+    http_status = 429
+    code = "queue_full"
+
+
+class QueueTimeout(Overloaded):
+    code = "queue_timeout"
+
+
+class TooManyConnections(Overloaded):
+    code = "too_many_connections"
+
+
+class ShuttingDown(Overloaded):
+    code = "shutting_down"
+
+
+class ProviderError(HeadwaterError):
+    """The upstream failed. `provider` is the configured name, never an address with credentials."""
+
+    http_status = 502
+    code = "provider_error"
+    retryable = True
+
+    def __init__(self, message: str, *, provider: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.retry_after_s = retry_after_s
+
+
+class ProviderUnreachable(ProviderError):
+    code = "provider_unreachable"
+
+
+class ProviderRejected(ProviderError):
+    """The upstream answered with an error, as an HTTP status or inside a 200.
+
+    `http_status` keeps the upstream's own status, so that SDKs decide about retries as if they spoke to it.
+    """
+
+    code = "provider_rejected"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        provider: str = "",
+        upstream_code: str | None = None,
+        param: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, provider=provider, retry_after_s=retry_after_s)
+        self.http_status = status if 400 <= status <= 599 else 502
+        self.retryable = self.http_status in (408, 409, 425, 429) or self.http_status >= 500
+        self.upstream_code = upstream_code
+        self.param = param
+
+
+class ProviderTimeout(ProviderError):
+    http_status = 504
+    code = "provider_timeout"
+
+
+class ProviderProtocolError(ProviderError):
+    code = "provider_protocol_error"
+
+
+class ProviderTruncated(ProviderError):
+    code = "provider_truncated"
+
+
+class LogError(HeadwaterError):
+    http_status = 503
+    code = "log_error"
+    retryable = True
+
+
+class LogUnavailable(LogError):
+    code = "log_unavailable"
+
+
+class LogInUse(LogError):
+    code = "log_in_use"
+
+
+class LogCorrupt(LogError):
+    http_status = 500
+    code = "log_corrupt"
+    retryable = False
+
+
+class SeqConflict(LogError):
+    """`expected` was not the log's next seq, which is `actual` (-1: no such stream)."""
+
+    http_status = 409
+    code = "seq_conflict"
+    retryable = False
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(f"expected seq {expected}, but the log's next is {actual}")
+        self.expected = expected
+        self.actual = actual
+
+
+class ProducerFailed(HeadwaterError):
+    code = "producer_failed"
+
+
+class StreamLimit(HeadwaterError):
+    code = "stream_too_large"
+
+
+class StreamEnded(HeadwaterError):
+    http_status = 409
+    code = "stream_ended"
+
+
+class StreamReset(HeadwaterError):
+    """The server does not know the cursor and replays from the start. `reason` is the server's."""
+
+    code = "stream_reset"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the server replays the stream from its start: {reason}")
+        self.reason = reason
+
+
+class StreamFailed(HeadwaterError):
+    """The stream ended in `error`; `reason` is that event's."""
+
+    code = "stream_failed"
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ConnectionLost(HeadwaterError):
+    code = "connection_lost"
+    retryable = True
+
+
+class FrameTooLarge(HeadwaterError):
+    code = "frame_too_large"

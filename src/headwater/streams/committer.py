@@ -1,0 +1,168 @@
+"""Group commit: all streams' new events go to the log together.
+
+Events produced while a commit is in flight form the next group. An idle log commits at once; under load groups are
+`flush_ms` apart, so that the cost of a commit is shared; what a person waits for (a start, the first content, an
+end) never waits for that delay.
+
+When the log fails, the same group is tried again for `log_retry_s`; then its streams are told (`lost`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from ..errors import LogError, SeqConflict
+from .log import Append, Log
+
+# A group is worth waiting for when the delay would gather at least this many events.
+WORTH_WAITING_EVENTS = 4
+# Weight of the newest interval in the smoothed event rate.
+RATE_WEIGHT = 0.2
+FIRST_RETRY_S = 0.02
+LARGEST_RETRY_S = 1.0
+
+
+class Source(Protocol):
+    """One stream's writer, as the committer sees it."""
+
+    def take(self) -> Append:
+        """What is to be committed next. Called once a group; not again before `settled` or `lost`."""
+        ...
+
+    def settled(self, now: float) -> bool:
+        """The last `take` is committed. True: there is more already."""
+        ...
+
+    def lost(self, error: LogError) -> None:
+        """The last `take` cannot be committed, and nothing more will be asked for."""
+        ...
+
+
+class Committer:
+    """Runs as one task from `start` to `stop`."""
+
+    def __init__(self, log: Log, *, flush_ms: float, retry_s: float) -> None:
+        self._log = log
+        self._flush_s = flush_ms / 1000
+        self._retry_s = retry_s
+        self._dirty: list[Source] = []
+        self._urgent = False
+        self._stopping = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._rate = 0.0
+        self.commits = 0
+        self.events = 0
+        self.failing_since: float | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="headwater-committer")
+
+    def submit(self, source: Source, *, urgent: bool) -> None:
+        """`source` has something to `take`. Call once until its `settled` or `lost`."""
+        self._dirty.append(source)
+        if urgent or self._urgent:
+            self._urgent = True
+        if self._waiter is not None and (self._urgent or len(self._dirty) == 1):
+            self._wake()
+
+    def hurry(self) -> None:
+        """Something already submitted became urgent."""
+        self._urgent = True
+        self._wake()
+
+    async def stop(self) -> None:
+        """Commit what was submitted, then end. Idempotent."""
+        self._stopping = True
+        self._wake()
+        if self._task is not None:
+            await self._task
+            self._task = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        while True:
+            if not self._dirty:
+                if self._stopping:
+                    return
+                await self._wait(loop, None)
+                continue
+            if not self._urgent and not self._stopping and self._rate * self._flush_s >= WORTH_WAITING_EVENTS:
+                delay = last + self._flush_s - loop.time()
+                if delay > 0:
+                    await self._wait(loop, delay)
+            group, self._dirty, self._urgent = self._dirty, [], False
+            started = loop.time()
+            count = await self._commit(group)
+            interval = max(started - last, 1e-6)
+            self._rate += RATE_WEIGHT * (count / interval - self._rate) if count else 0.0
+            last = started
+
+    async def _wait(self, loop: asyncio.AbstractEventLoop, delay: float | None) -> None:
+        """Until something is submitted (no delay), or until the delay is over or something urgent comes."""
+        waiter = self._waiter = loop.create_future()
+        timer = loop.call_later(delay, self._wake) if delay is not None else None
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    async def _commit(self, group: list[Source]) -> int:
+        """Commit one group; returns how many events it had."""
+        appends = [source.take() for source in group]
+        try:
+            outcomes = await self._store(appends)
+        except LogError as exc:
+            for source in group:
+                source.lost(exc)
+            return 0
+        now = asyncio.get_running_loop().time()
+        count = 0
+        for source, append, outcome in zip(group, appends, outcomes, strict=True):
+            if outcome is not None:
+                source.lost(outcome)
+                continue
+            count += append.count
+            if source.settled(now):
+                self._dirty.append(source)
+        self.commits += 1
+        self.events += count
+        return count
+
+    async def _store(self, appends: Sequence[Append]) -> Sequence[LogError | None]:
+        """Commit with retries. Raises the last `LogError` when `log_retry_s` is over."""
+        loop = asyncio.get_running_loop()
+        delay = FIRST_RETRY_S
+        started = loop.time()
+        retried = False
+        while True:
+            try:
+                outcomes = await self._log.commit(appends)
+            except LogError as exc:
+                if self.failing_since is None:
+                    self.failing_since = loop.time()
+                if not exc.retryable or self._stopping or loop.time() - started + delay > self._retry_s:
+                    raise
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, LARGEST_RETRY_S)
+                retried = True
+                continue
+            self.failing_since = None
+            return [_ours(append, outcome) for append, outcome in zip(appends, outcomes, strict=True)] if retried \
+                else outcomes
+
+
+def _ours(append: Append, outcome: LogError | None) -> LogError | None:
+    """A commit may be stored although its answer was lost; its retry then conflicts with itself."""
+    if isinstance(outcome, SeqConflict) and outcome.actual == append.expected_seq + append.count:
+        return None
+    return outcome

@@ -1,0 +1,122 @@
+"""All streams that this process produces: makes them, knows them, lets go of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+from ..errors import LogError, SeqConflict
+from .admission import Admission, Ticket
+from .channel import Channel
+from .committer import Committer
+from .fold import Fold
+from .generation import Generation, MakeProducer
+from .lifecycle import Signal
+from .log import StreamRecord
+from .ports import Producer
+from .settings import StreamSettings
+from .writer import StreamWriter
+
+_log = logging.getLogger(__name__)
+
+
+class Generations:
+    """`unsettled` are streams that the log lost before their end was stored; recovery gives them one later."""
+
+    def __init__(self, committer: Committer, settings: StreamSettings) -> None:
+        self.unsettled: dict[str, Generation] = {}
+        self._committer = committer
+        self._settings = settings
+        self._admission = Admission(settings.max_streams, settings.max_queued)
+        self._live: dict[str, Generation] = {}
+        self._empty = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def __iter__(self) -> Iterator[Generation]:
+        return iter(list(self._live.values()))
+
+    def get(self, stream: str) -> Generation | None:
+        return self._live.get(stream)
+
+    def channel(self, stream: str) -> Channel | None:
+        """Of a stream that is produced here, or was until the log lost it."""
+        generation = self._live.get(stream) or self.unsettled.get(stream)
+        return generation.channel if generation is not None else None
+
+    def create(self, record: StreamRecord, make: MakeProducer, *, prompt_characters: int) -> Generation:
+        """A new stream; its first commit makes it. Raises `QueueFull`."""
+        return self._add(record, Fold(), self._admission.enter(), make, record, prompt_characters)
+
+    def take_up(self, record: StreamRecord, state: Fold, make: MakeProducer) -> Generation:
+        """A stream whose process is gone. Raises `QueueFull`."""
+        generation = self._add(record, state, self._admission.enter(), make)
+        generation.channel.signal(Signal.CRASH)
+        return generation
+
+    def close_up(self, record: StreamRecord, state: Fold) -> Generation:
+        """A stream whose process is gone and of which only the end is to be written: takes no slot."""
+        generation = self._add(record, state, Ticket(Admission(1, 0)), _no_producer)
+        generation.channel.signal(Signal.CRASH)
+        return generation
+
+    def _add(
+        self,
+        record: StreamRecord,
+        state: Fold,
+        ticket: Ticket,
+        make: MakeProducer,
+        create: StreamRecord | None = None,
+        prompt_characters: int = 0,
+    ) -> Generation:
+        channel = Channel(record, state, tail_bytes=self._settings.tail_bytes)
+        writer = StreamWriter(
+            channel,
+            self._committer,
+            self._settings,
+            create=create,
+            prompt_characters=prompt_characters,
+            on_closed=lambda error: self._closed(record.id, error),
+        )
+        now = asyncio.get_running_loop().time()
+        generation = Generation(channel, writer, ticket, make, settings=self._settings, now=now)
+        self._live[record.id] = generation
+        return generation
+
+    def _closed(self, stream: str, error: LogError | None) -> None:
+        """Nothing more of this stream will be committed here."""
+        generation = self._live.pop(stream, None)
+        if generation is not None and error is not None:
+            generation.drop()
+            # A conflict means that somebody else owns or removed the stream: then its end is not ours to write.
+            # A stream that was never stored has no end to write either.
+            if generation.channel.next_seq and not isinstance(error, SeqConflict):
+                self.unsettled[stream] = generation
+        if not self._live:
+            self._empty.set()
+
+    async def finish(self, grace_s: float) -> None:
+        """Wait for all to end, at most `grace_s`; then let go of the rest without an end (they are taken up later)."""
+        if self._live:
+            self._empty.clear()
+            try:
+                await asyncio.wait_for(self._empty.wait(), grace_s)
+            except TimeoutError:
+                _log.warning("%d streams did not finish within %g s and are handed over", len(self._live), grace_s)
+        rest = list(self._live.values())
+        for generation in rest:
+            generation.hand_over()
+        tasks = [generation.task for generation in rest if generation.task is not None]
+        if tasks:
+            # A producer that ignores its cancellation must not hold up the shutdown.
+            await asyncio.wait(tasks, timeout=1.0)
+
+    def clear(self) -> None:
+        self._live.clear()
+        self.unsettled.clear()
+
+
+def _no_producer() -> Producer:
+    raise AssertionError("a stream that only gets its end is not produced")

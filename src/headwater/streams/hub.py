@@ -1,0 +1,344 @@
+"""The hub: all streams of one process. Creates, finds, watches, cancels; recovers at start, hands over at the end.
+
+Data goes one way: producer → writer → committer → log → channel → viewers. The hub only connects the pieces.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from ..errors import (
+    HeadwaterError,
+    IdempotencyMismatch,
+    LogCorrupt,
+    LogUnavailable,
+    ShuttingDown,
+    StreamStillRunning,
+    TooManyConnections,
+    UnknownStream,
+)
+from ..events import Event, Seq, Start, StreamId
+from ..ids import new_stream_id
+from .channel import Channel
+from .committer import Committer
+from .fold import Fold
+from .follower import Follower
+from .generation import MakeProducer
+from .generations import Generations
+from .info import RecoveryReport, StreamInfo, describe
+from .log import FROM_START, Log, Query, StreamRecord, SupportsDelete
+from .ports import EncoderFactory, Producer, Sink
+from .recovery import READ_BYTES, Recover, Recovery, boot_id, read_fold
+from .settings import StreamSettings
+from .sweeper import Sweeper
+from .viewer import Viewer
+
+
+class NewStream(msgspec.Struct, frozen=True, kw_only=True):
+    """What a stream is made with. `fingerprint` identifies the request behind an `idempotency_key`."""
+
+    model: str = ""
+    provider: str = ""
+    dialect: str = "events"
+    owner: str = ""
+    linger_s: float = 300.0
+    request: bytes = b""
+    prompt_characters: int = 0
+    idempotency_key: str = ""
+    fingerprint: str = ""
+
+
+class Accepted(NamedTuple):
+    """`created` is false where the idempotency key was known: then this is the stream made before."""
+
+    channel: Channel
+    created: bool
+
+
+class Hub:
+    """One per process and log. Use in one event loop, between `start` and `shutdown`."""
+
+    def __init__(
+        self,
+        log: Log,
+        settings: StreamSettings | None = None,
+        *,
+        recover: Recover | None = None,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.log = log
+        self.settings = settings or StreamSettings()
+        self.accepting = False
+        self._clock_ms = clock_ms
+        self._boot = boot_id()
+        self._committer = Committer(log, flush_ms=self.settings.flush_ms, retry_s=self.settings.log_retry_s)
+        self._generations = Generations(self._committer, self.settings)
+        self._recovery = Recovery(log, self._generations, recover, self.settings)
+        self._viewers: set[Viewer] = set()
+        self._sweeper = Sweeper(self._generations, self._viewers, self.settings, self._recovery.settle)
+        self._followers: dict[str, Follower] = {}
+        self._creating: dict[tuple[str, str], asyncio.Future[Channel]] = {}
+
+    @property
+    def live(self) -> int:
+        """Streams being produced here."""
+        return len(self._generations)
+
+    @property
+    def viewers(self) -> int:
+        """Viewers attached here."""
+        return len(self._viewers)
+
+    @property
+    def log_failing(self) -> bool:
+        """Whether the last commit failed, or ended streams still wait for a log that works."""
+        return self._committer.failing_since is not None or bool(self._generations.unsettled)
+
+    async def start(self) -> RecoveryReport:
+        """Take up what an earlier process left, then accept streams."""
+        self._committer.start()
+        report = await self._recovery.take_up(self._boot)
+        self._sweeper.start()
+        self.accepting = True
+        return report
+
+    # ------------------------------------------------------------------ creating
+
+    async def create(self, new: NewStream, producer: Producer | MakeProducer) -> Accepted:
+        """Accept a stream: when this returns, it is in the log and being produced.
+
+        Raises `ShuttingDown`, `QueueFull`, `IdempotencyMismatch`, or `LogError` where the log cannot take it.
+        """
+        if not self.accepting:
+            raise ShuttingDown("the server is shutting down or not ready yet", retry_after_s=self.settings.grace_s)
+        if not new.idempotency_key:
+            return Accepted(await self._create(new, producer), True)
+        key = (new.owner, new.idempotency_key)
+        under_way = self._creating.get(key)
+        if under_way is not None:
+            return Accepted(_same_request(await asyncio.shield(under_way), new), False)
+        promise = self._creating[key] = asyncio.get_running_loop().create_future()
+        try:
+            known = await self._find_key(new)
+            channel = known or await self._create(new, producer)
+        except BaseException as exc:
+            promise.set_exception(exc if isinstance(exc, HeadwaterError) else LogUnavailable("not created"))
+            promise.exception()  # nobody may be waiting
+            raise
+        else:
+            promise.set_result(channel)
+        finally:
+            del self._creating[key]
+        return Accepted(_same_request(channel, new), known is None)
+
+    async def _find_key(self, new: NewStream) -> Channel | None:
+        found = await self.log.find(Query(owner=new.owner, idempotency_key=new.idempotency_key, limit=1))
+        return await self._channel(found[0]) if found else None
+
+    async def _create(self, new: NewStream, producer: Producer | MakeProducer) -> Channel:
+        created_ms = self._clock_ms()
+        record = StreamRecord(
+            id=new_stream_id(created_ms),
+            created_ms=created_ms,
+            model=new.model,
+            provider=new.provider,
+            dialect=new.dialect,
+            owner=new.owner,
+            linger_s=new.linger_s,
+            request=new.request,
+            idempotency_key=new.idempotency_key,
+            fingerprint=new.fingerprint,
+            boot=self._boot,
+        )
+        make = producer if callable(producer) else lambda: producer
+        generation = self._generations.create(record, make, prompt_characters=new.prompt_characters)
+        generation.writer.write([Start(record.id, record.model, created_ms, record.provider)])
+        try:
+            await generation.writer.flush()
+        except asyncio.CancelledError:
+            # The caller left before the stream was durable; it will be, so it must also end.
+            generation.cancel()
+            raise
+        if not generation.writer.ended:
+            generation.start()
+        return generation.channel
+
+    # ------------------------------------------------------------------ reading
+
+    async def open(self, stream: StreamId, *, owner: str) -> Channel:
+        """The stream, live or ended. Raises `UnknownStream`, also for another owner's."""
+        live = self._generations.channel(stream)
+        if live is not None and live.next_seq:
+            record = live.record
+        else:
+            found = await self.log.get(stream)
+            if found is None:
+                raise UnknownStream("no such stream")
+            record = found
+        if record.owner != owner:
+            raise UnknownStream("no such stream")
+        return await self._channel(record)
+
+    async def _channel(self, record: StreamRecord) -> Channel:
+        channel = self._generations.channel(record.id)
+        if channel is not None:
+            return channel
+        follower = self._followers.get(record.id)
+        if follower is not None:
+            return follower.channel
+        if record.ended is not None:
+            return Channel(record, Fold(), tail_bytes=0)
+        state = await read_fold(self.log, record)
+        # Another caller may have begun to follow while this one read.
+        follower = self._followers.get(record.id)
+        if follower is None:
+            channel = Channel(record, state, tail_bytes=self.settings.tail_bytes)
+            channel.status = "streaming" if state.has_content else "connecting"
+            follower = Follower(channel, self.log, lambda: self._unfollow(record.id))
+            self._followers[record.id] = follower
+        return follower.channel
+
+    def _unfollow(self, stream: str) -> None:
+        self._followers.pop(stream, None)
+
+    def attach(
+        self, channel: Channel, encoder: EncoderFactory, sink: Sink, cursor: str | None = None
+    ) -> Viewer:
+        """Send everything after `cursor` (raw text, as the client sent it) to `sink`, then what comes.
+
+        An unknown cursor is answered in-band with a reset and the full replay. Raises `TooManyConnections`.
+        """
+        if len(self._viewers) >= self.settings.max_connections:
+            raise TooManyConnections(f"{len(self._viewers)} viewers are connected")
+        now = asyncio.get_running_loop().time()
+        next_seq, reset = channel.locate(cursor)
+        viewer = Viewer(
+            channel,
+            channel.encoder(encoder),
+            sink,
+            log=self.log,
+            next_seq=next_seq,
+            now=now,
+            on_closed=self._left,
+        )
+        channel.viewers.append(viewer)
+        self._viewers.add(viewer)
+        self._audience_changed(channel)
+        viewer.start(reset)
+        return viewer
+
+    def _left(self, viewer: Viewer) -> None:
+        self._viewers.discard(viewer)
+        channel = viewer.channel
+        if viewer in channel.viewers:
+            channel.viewers.remove(viewer)
+        self._audience_changed(channel)
+
+    def _audience_changed(self, channel: Channel) -> None:
+        generation = self._generations.get(channel.id)
+        if generation is not None and generation.channel is channel:
+            generation.audience_changed(asyncio.get_running_loop().time())
+
+    @contextmanager
+    def hold(self, channel: Channel) -> Iterator[None]:
+        """A reader without a socket (a caller that waits for the whole answer): counts as a viewer for linger."""
+        channel.holds += 1
+        self._audience_changed(channel)
+        try:
+            yield
+        finally:
+            channel.holds -= 1
+            self._audience_changed(channel)
+
+    async def read_all(self, channel: Channel) -> list[Event]:
+        """All committed events. Raises `LogError` or `UnknownStream`."""
+        if channel.tail_first == channel.record.first_seq and channel.next_seq:
+            return channel.tail_from(channel.tail_first)
+        events: list[Event] = []
+        after = FROM_START
+        while after < channel.next_seq - 1:
+            part = await self.log.read(channel.record.id, after, max_bytes=READ_BYTES)
+            if part is None:
+                raise UnknownStream("the stream was deleted")
+            if not part.events:
+                raise LogCorrupt(f"events after seq {after} are missing")
+            events.extend(part.events)
+            after = Seq(part.first_seq + len(part.events) - 1)
+        return events
+
+    # ------------------------------------------------------------------ managing
+
+    async def cancel(self, stream: StreamId, *, owner: str) -> StreamInfo:
+        """Stop the generation and its provider; returns when the end is committed. An ended stream stays as it is."""
+        channel = await self.open(stream, owner=owner)
+        generation = self._generations.get(stream)
+        if generation is not None:
+            generation.cancel()
+            await channel.wait_end()
+        return await self.info(stream, owner=owner)
+
+    async def delete(self, stream: StreamId, *, owner: str) -> None:
+        """Remove an ended stream. Raises `StreamStillRunning`, `UnknownStream`."""
+        record = await self._record(stream, owner)
+        if record.ended is None:
+            raise StreamStillRunning("cancel the stream before you delete it")
+        if isinstance(self.log, SupportsDelete):
+            await self.log.delete([stream])
+
+    async def info(self, stream: StreamId, *, owner: str) -> StreamInfo:
+        record = await self._record(stream, owner)
+        return describe(record, self._known_channel(record))
+
+    async def list(
+        self,
+        *,
+        owner: str,
+        state: Literal["any", "unfinished", "finished"] = "any",
+        before: StreamId | None = None,
+        limit: int = 100,
+    ) -> list[StreamInfo]:
+        """Newest first; `before` pages by id."""
+        found = await self.log.find(Query(state=state, owner=owner, before=before, limit=limit))
+        return [describe(record, self._known_channel(record)) for record in found]
+
+    async def _record(self, stream: StreamId, owner: str) -> StreamRecord:
+        record = await self.log.get(stream)
+        if record is None or record.owner != owner:
+            raise UnknownStream("no such stream")
+        return record
+
+    def _known_channel(self, record: StreamRecord) -> Channel | None:
+        if record.ended is None:
+            channel = self._generations.channel(record.id)
+            if channel is not None:
+                return channel
+        follower = self._followers.get(record.id)
+        return follower.channel if follower is not None else None
+
+    # ------------------------------------------------------------------ shutdown
+
+    async def shutdown(self, grace_s: float | None = None) -> None:
+        """Stop accepting, let streams finish for `grace_s`, hand the rest over, send the viewers away. Idempotent."""
+        self.accepting = False
+        await self._generations.finish(self.settings.grace_s if grace_s is None else grace_s)
+        await self._committer.stop()
+        for viewer in list(self._viewers):
+            viewer.dismiss(self.settings.retry_ms)
+        for follower in list(self._followers.values()):
+            await follower.stop()
+        await self._sweeper.stop()
+        self._generations.clear()
+
+
+def _same_request(channel: Channel, new: NewStream) -> Channel:
+    if channel.record.fingerprint != new.fingerprint:
+        raise IdempotencyMismatch("this Idempotency-Key was used before with another request")
+    return channel
+
+

@@ -1,0 +1,68 @@
+"""What the API and the library tell about a stream."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from ..cursor import Cursor
+from ..events import Error, Usage
+from .channel import Channel
+from .lifecycle import Status
+from .log import StreamRecord
+
+
+class StreamInfo(msgspec.Struct, frozen=True):
+    """`created_at`, `finished_at`: RFC 3339 in UTC; `events`: how many are committed; `cursor`: of the last."""
+
+    id: str
+    status: Status
+    model: str
+    provider: str
+    dialect: str
+    created_at: str
+    finished_at: str | None
+    events: int
+    cursor: str | None
+    finish_reason: str | None
+    error: Error | None
+    usage: Usage | None
+    viewers: int
+
+
+class RecoveryReport(msgspec.Struct, frozen=True):
+    """What was done with the streams found unfinished at start."""
+
+    continued: int = 0
+    restarted: int = 0
+    interrupted: int = 0
+
+
+def describe(record: StreamRecord, channel: Channel | None = None) -> StreamInfo:
+    """From the record alone, or with what the live channel knows better."""
+    ended = record.ended
+    next_seq = channel.next_seq if channel is not None else record.next_seq
+    if ended is not None:
+        status: Status = ended.status
+    else:
+        status = channel.status if channel is not None else "recovering"
+    return StreamInfo(
+        id=record.id,
+        status=status,
+        model=record.model,
+        provider=record.provider,
+        dialect=record.dialect,
+        created_at=_time(record.created_ms),
+        finished_at=_time(ended.finished_ms) if ended is not None else None,
+        events=next_seq - record.first_seq,
+        cursor=str(Cursor(record.epoch, next_seq - 1)) if next_seq else None,
+        finish_reason=ended.finish_reason if ended is not None else None,
+        error=ended.error if ended is not None else None,
+        usage=ended.usage if ended is not None else (channel.fold.usage if channel is not None else None),
+        viewers=len(channel.viewers) + channel.holds if channel is not None else 0,
+    )
+
+
+def _time(unix_ms: int) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,113 @@
+"""The other seams of the stream core: producers write, encoders format, sinks receive.
+
+None of these knows the other's side: a producer never sees a viewer, an encoder never sees a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..events import Event
+from .fold import Fold
+
+
+class Writer(Protocol):
+    """A producer's end of a stream. All methods must be called in the loop's thread.
+
+    Terminal rules: write a `Done` (and a `Usage` before it where the provider told one) and return, or raise. A
+    return without `Done` counts as `Done("stop")`; a missing `Usage` is estimated. Nothing may follow `Done`.
+    """
+
+    @property
+    def fold(self) -> Fold:
+        """The stream as written so far (committed or not): content seen, text, usage."""
+        ...
+
+    def write(self, events: Sequence[Event]) -> bool:
+        """Queue events for the next commit; never blocks. False: `drain` before more. Raises `StreamEnded`."""
+        ...
+
+    def touch(self) -> None:
+        """The upstream is alive though it sent no event (a comment, a ping): the silence watchdog starts anew."""
+        ...
+
+    def connected(self) -> None:
+        """The upstream has accepted the request; from now on only its content is awaited."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the log has taken enough of what was written."""
+        ...
+
+
+class Producer(Protocol):
+    """What writes a stream. `run` is called once, in its own task.
+
+    It ends by returning, or by raising a `HeadwaterError` (kept as the stream's typed error). On cancellation it
+    must let go of its upstream before it awaits anything else: the caller's promise is 100 ms.
+    """
+
+    async def run(self, writer: Writer) -> None: ...
+
+
+class Encoder(Protocol):
+    """One stream in one wire format. Pure: the same event at the same seq always gives the same bytes.
+
+    `encode` returns whole SSE frames (or nothing); an event that becomes several frames carries its cursor as
+    `id:` on the last. Bytes may depend on the stream's `StreamView` (its `Fold` holds all events up to `seq`).
+    """
+
+    heartbeat: bytes
+
+    def encode(self, seq: int, event: Event) -> bytes: ...
+
+    def reset(self, reason: str) -> bytes:
+        """Told to a viewer whose cursor is unknown, before the full replay."""
+        ...
+
+
+class StreamView(Protocol):
+    """What an encoder may know of its stream. `created_ms`: Unix milliseconds; `model`: the public name."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def created_ms(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def fold(self) -> Fold: ...
+
+
+class EncoderFactory(Protocol):
+    """Makes encoders. Equal factories share one encoder a stream, so it must be hashable (a frozen value)."""
+
+    def __call__(self, view: StreamView) -> Encoder: ...
+
+    def __hash__(self) -> int: ...
+
+
+class Sink(Protocol):
+    """Where one viewer's bytes go. All calls come from the loop's thread; none may raise or block."""
+
+    @property
+    def writable(self) -> bool:
+        """False while the peer does not read fast enough. When it turns true, `on_writable` must be called."""
+        ...
+
+    def write(self, data: bytes) -> None: ...
+
+    def finish(self) -> None:
+        """All was written: end the response cleanly."""
+        ...
+
+    def abort(self) -> None:
+        """Cut the connection, as for a frozen peer."""
+        ...
+
+    def bind(self, on_writable: Callable[[], None]) -> None:
+        """Called once, before the first write."""
+        ...

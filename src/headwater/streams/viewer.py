@@ -1,0 +1,203 @@
+"""One viewer: a cursor, an encoder and a sink.
+
+At the tail it is written to straight from the commit (`deliver`). A viewer that fell behind costs nothing but its
+cursor: it `pull`s what it missed, merged, from the tail in memory or from the log, when its sink takes bytes again.
+The hand-off from log to tail is decided in one synchronous step, so there is no gap and no repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from ..errors import HeadwaterError, LogCorrupt, LogError, UnknownStream
+from ..events import Error, Event, Seq, StreamId
+from .channel import Channel
+from .log import Log
+from .merge import merge
+from .ports import Encoder, Sink
+
+# One write and one log read of a viewer that catches up: what a frozen peer can cost beyond its socket buffer.
+WRITE_BYTES = 65_536
+READ_BYTES = 262_144
+
+
+class Viewer:
+    """Made by `Hub.attach`. `close` it when the client leaves; the stream goes on (cancel is not disconnect)."""
+
+    __slots__ = (
+        "_log",
+        "_on_closed",
+        "_reading",
+        "_waiter",
+        "channel",
+        "closed",
+        "encoder",
+        "last_write",
+        "next_seq",
+        "sink",
+        "stalled_since",
+    )
+
+    def __init__(
+        self,
+        channel: Channel,
+        encoder: Encoder,
+        sink: Sink,
+        *,
+        log: Log,
+        next_seq: int,
+        now: float,
+        on_closed: Callable[[Viewer], None],
+    ) -> None:
+        self.channel = channel
+        self.encoder = encoder
+        self.sink = sink
+        self.next_seq = next_seq
+        self.closed = False
+        self.last_write = now
+        self.stalled_since: float | None = None
+        self._log = log
+        self._on_closed = on_closed
+        self._reading: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def catching_up(self) -> bool:
+        return self._reading is not None or self.next_seq < self.channel.next_seq
+
+    def start(self, reset: str | None) -> None:
+        """Send what is committed since the cursor. `reset`: why the cursor is unknown."""
+        self.sink.bind(self.pull)
+        if reset is not None:
+            self.sink.write(self.encoder.reset(reset))
+        if self.channel.failure is not None:
+            self.fail(self.channel.failure)
+        else:
+            self.pull()
+
+    def deliver(self, first_seq: int, events: Sequence[Event], shared: dict[Encoder, bytes], now: float) -> None:
+        """These events were committed just now. `shared` holds what equal encoders made of them already."""
+        if self.next_seq != first_seq or self._reading is not None or not self.sink.writable:
+            return
+        encoder = self.encoder
+        data = shared.get(encoder)
+        if data is None:
+            if len(events) == 1:
+                data = encoder.encode(first_seq, events[0])
+            else:
+                encode = encoder.encode
+                data = b"".join([encode(seq, event) for seq, event in enumerate(events, first_seq)])
+            shared[encoder] = data
+        self.next_seq = first_seq + len(events)
+        if data:
+            self.sink.write(data)
+            self.last_write = now
+        if self.channel.terminal is not None:
+            self.finish()
+
+    def pull(self) -> None:
+        """Catch up as far as the sink takes it. Called at the start and whenever the sink became writable."""
+        channel = self.channel
+        while not self.closed and self._reading is None:
+            if self.next_seq >= channel.next_seq:
+                if channel.terminal is not None:
+                    self.finish()
+                return
+            if not self.sink.writable:
+                return
+            if self.next_seq < channel.tail_first:
+                self._reading = asyncio.get_running_loop().create_task(self._read_log())
+                return
+            self._write_merged(channel.tail_from(self.next_seq), self.next_seq)
+
+    def _write_merged(self, events: Sequence[Event], first_seq: int) -> None:
+        """Write until all is written or the sink stops; `next_seq` follows what was handed to the sink."""
+        frames: list[bytes] = []
+        size = 0
+        for seq, event in merge(events, first_seq):
+            data = self.encoder.encode(seq, event)
+            frames.append(data)
+            size += len(data)
+            self.next_seq = seq + 1
+            if size >= WRITE_BYTES:
+                self._write(b"".join(frames))
+                frames.clear()
+                size = 0
+                if self.closed or not self.sink.writable:
+                    return
+        if size:
+            self._write(b"".join(frames))
+
+    def _write(self, data: bytes) -> None:
+        self.sink.write(data)
+        self.last_write = asyncio.get_running_loop().time()
+
+    async def _read_log(self) -> None:
+        """Read beyond the tail. One task a catch-up, never one an event."""
+        try:
+            while self.sink.writable and self.next_seq < self.channel.tail_first:
+                part = await self._log.read(
+                    StreamId(self.channel.id), Seq(self.next_seq - 1), max_bytes=READ_BYTES
+                )
+                if part is None:
+                    raise UnknownStream("the stream was deleted")
+                if part.first_seq > self.next_seq:
+                    self.sink.write(self.encoder.reset("trimmed"))
+                    self.next_seq = part.first_seq
+                if not part.events:
+                    raise LogCorrupt(f"events from seq {self.next_seq} on are missing")
+                self._write_merged(part.events, part.first_seq)
+        except (LogError, UnknownStream) as exc:
+            self._reading = None
+            self.fail(exc)
+            return
+        self._reading = None
+        self.pull()
+
+    def heartbeat(self, now: float) -> None:
+        self.sink.write(self.encoder.heartbeat)
+        self.last_write = now
+
+    def fail(self, error: HeadwaterError) -> None:
+        """Tell the viewer of a fault that is not in the log. Its cursor stays valid, so it may come back."""
+        if self.closed:
+            return
+        event = Error(error.code, error.message, status=error.http_status, retryable=error.retryable)
+        self.sink.write(self.encoder.encode(max(self.next_seq - 1, 0), event))
+        self.finish()
+
+    def dismiss(self, retry_ms: int) -> None:
+        """Send the viewer to reconnect: here after a restart, or to another node."""
+        if not self.closed:
+            self.sink.write(b"retry: %d\n\n" % retry_ms)
+            self.finish()
+
+    def finish(self) -> None:
+        """All is written: end the response and let go."""
+        if not self.closed:
+            self.sink.finish()
+            self.close()
+
+    def abort(self) -> None:
+        """Cut a viewer whose socket takes nothing."""
+        if not self.closed:
+            self.sink.abort()
+            self.close()
+
+    def close(self) -> None:
+        """The client is gone, or done. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        self._on_closed(self)
+
+    async def wait_closed(self) -> None:
+        if not self.closed:
+            if self._waiter is None:
+                self._waiter = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._waiter)

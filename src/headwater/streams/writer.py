@@ -1,0 +1,296 @@
+"""The write side of one stream: events wait here for the group commit, then are published.
+
+Implements `ports.Writer` towards the producer and `committer.Source` towards the commit. The terminal rules are
+kept here, in one place: usage is settled before every end, and nothing follows it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from ..errors import HeadwaterError, LogError, ProducerFailed, ProviderError, StreamEnded, StreamLimit
+from ..events import Done, Error, Event, Status, StreamId, Terminal, Usage, encode_segment, scrub
+from .channel import EVENT_BYTES, Channel
+from .committer import Committer
+from .fold import Fold
+from .lifecycle import Signal
+from .log import Append, Ended, Outcome, StreamRecord
+from .settings import StreamSettings
+
+_log = logging.getLogger(__name__)
+
+
+def error_event(error: HeadwaterError) -> Error:
+    """The logged form of a typed error."""
+    return Error(
+        error.code,
+        error.message,
+        status=error.http_status,
+        retryable=error.retryable,
+        provider=error.provider if isinstance(error, ProviderError) else "",
+        code=getattr(error, "upstream_code", None) or "",
+        param=error.param,
+        retry_after_s=error.retry_after_s,
+    )
+
+
+class StreamWriter:
+    """One a stream and process; `create` is the record of a stream that the first commit makes.
+
+    `on_closed` is called once, when nothing more will be committed: with `None` after the terminal event's commit,
+    with the error where the log lost the stream.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_committer",
+        "_create",
+        "_drain_waiters",
+        "_ended",
+        "_flush_waiters",
+        "_inflight",
+        "_limit_bytes",
+        "_next",
+        "_on_closed",
+        "_pending",
+        "_pending_limit",
+        "_prompt_characters",
+        "_settled_size",
+        "_submitted",
+        "_taken_size",
+        "alive",
+        "channel",
+    )
+
+    def __init__(
+        self,
+        channel: Channel,
+        committer: Committer,
+        settings: StreamSettings,
+        *,
+        create: StreamRecord | None = None,
+        prompt_characters: int = 0,
+        on_closed: Callable[[LogError | None], None],
+    ) -> None:
+        self.channel = channel
+        self.alive = False
+        self._committer = committer
+        self._create = create
+        self._prompt_characters = prompt_characters
+        self._on_closed = on_closed
+        self._next = channel.next_seq
+        self._pending: list[Event] = []
+        self._inflight: list[Event] = []
+        self._submitted = False
+        self._ended = False
+        self._bytes = 0
+        self._limit_bytes = settings.max_stream_bytes
+        self._pending_limit = settings.max_pending_bytes
+        self._taken_size = self._settled_size = self._written_size()
+        self._flush_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._drain_waiters: list[asyncio.Future[None]] = []
+
+    @property
+    def fold(self) -> Fold:
+        return self.channel.fold
+
+    @property
+    def ended(self) -> bool:
+        """Whether the terminal event is written (committed or not)."""
+        return self._ended
+
+    @property
+    def congested(self) -> bool:
+        """Whether so much waits for the log that the producer should pause."""
+        return self._written_size() - self._settled_size > self._pending_limit
+
+    def _written_size(self) -> int:
+        fold = self.channel.fold
+        characters = fold.content_characters + fold.reasoning_characters
+        return characters + EVENT_BYTES * (self._next + len(self._inflight) + len(self._pending))
+
+    def write(self, events: Sequence[Event]) -> bool:
+        """See `ports.Writer.write`. Also raises `StreamLimit`."""
+        if self._ended:
+            raise StreamEnded("the stream has ended")
+        if self._bytes > self._limit_bytes:
+            raise StreamLimit(f"the stream is larger than {self._limit_bytes} bytes")
+        self.alive = True
+        fold = self.channel.fold
+        begun = fold.content_events
+        pending = self._pending
+        for event in events:
+            if type(event) is Done or type(event) is Error:
+                self._end(event)
+                break
+            fold.apply(event)
+            pending.append(event)
+        urgent = begun == 0 or fold.terminal is not None
+        if begun == 0:
+            self._before_content(events)
+        if pending:
+            self._submit(urgent=urgent)
+        return not self.congested
+
+    def _before_content(self, events: Sequence[Event]) -> None:
+        """Follow the upstream's state until content comes: afterwards nothing is tried again."""
+        status = self.channel.status
+        if self.channel.fold.has_content:
+            if status == "connecting":
+                self.channel.signal(Signal.CONNECTED)
+        elif status == "streaming" and any(type(e) is Status and e.stage == "retrying" for e in events):
+            self.channel.signal(Signal.CONNECT)
+
+    def _submit(self, *, urgent: bool) -> None:
+        if not self._submitted:
+            self._submitted = True
+            self._committer.submit(self, urgent=urgent)
+        elif urgent:
+            self._committer.hurry()
+
+    def touch(self) -> None:
+        self.alive = True
+
+    def connected(self) -> None:
+        self.alive = True
+        if not self._ended and self.channel.status == "connecting":
+            self.channel.signal(Signal.CONNECTED)
+
+    async def drain(self) -> None:
+        while self.congested and not self._ended:
+            waiter = asyncio.get_running_loop().create_future()
+            self._drain_waiters.append(waiter)
+            await waiter
+
+    def end(self, terminal: Terminal) -> bool:
+        """Settle usage and write the terminal event. False: the stream had ended already."""
+        if self._ended:
+            return False
+        self._end(terminal)
+        self._submit(urgent=True)
+        return True
+
+    def fail(self, error: HeadwaterError) -> bool:
+        return self.end(error_event(error))
+
+    def _end(self, terminal: Terminal) -> None:
+        fold = self.channel.fold
+        if fold.usage is None:
+            usage = fold.estimated_usage(self._prompt_characters)
+            fold.apply(usage)
+            self._pending.append(usage)
+        fold.apply(terminal)
+        self._pending.append(terminal)
+        self._ended = True
+        self.channel.signal(_signal(terminal))
+        self._release_drain()
+
+    async def flush(self) -> None:
+        """Wait until everything written so far is committed. Raises the `LogError` where the log lost the stream."""
+        if self.channel.failure is not None:
+            raise self.channel.failure
+        target = self._next + len(self._inflight) + len(self._pending)
+        if target > self._next:
+            waiter = asyncio.get_running_loop().create_future()
+            self._flush_waiters.append((target, waiter))
+            await waiter
+
+    def take(self) -> Append:
+        events = self._inflight = self._pending
+        self._pending = []
+        try:
+            segment = encode_segment(events)
+        except UnicodeEncodeError:
+            events = self._inflight = [scrub(event) for event in events]
+            segment = encode_segment(events)
+        except Exception:
+            # Only a generator of the application's can bring values that JSON cannot carry.
+            _log.exception("stream %s: an event cannot be stored", self.channel.id)
+            events = self._inflight = self._refused()
+            segment = encode_segment(events)
+        self._bytes += len(segment)
+        self._taken_size = self._written_size()
+        ended = None
+        if self._ended and isinstance(events[-1], Done | Error):
+            ended = _ended(events[-1], self.channel.fold)
+        return Append(StreamId(self.channel.id), self._next, len(events), segment, self._create, ended)
+
+    def _refused(self) -> list[Event]:
+        """What is stored in place of events that cannot be."""
+        fold = self.channel.fold
+        self._ended = True
+        self._pending = []
+        self.channel.status = "failed"
+        error = error_event(ProducerFailed("the application's stream made an event that cannot be stored"))
+        fold.usage = fold.estimated_usage(self._prompt_characters)
+        fold.terminal = error
+        return [fold.usage, error]
+
+    def settled(self, now: float) -> bool:
+        events, self._inflight = self._inflight, []
+        first = self._next
+        self._next += len(events)
+        self._create = None
+        self._settled_size = self._taken_size
+        self.channel.publish(first, events, now)
+        if self._flush_waiters:
+            self._release_flush()
+        if self._drain_waiters and not self.congested:
+            self._release_drain()
+        if self._pending:
+            return True
+        self._submitted = False
+        if self.channel.ended:
+            self._on_closed(None)
+        return False
+
+    def lost(self, error: LogError) -> None:
+        self._ended = True
+        self._inflight, self._pending = [], []
+        self.channel.break_off(error)
+        for _, waiter in self._flush_waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._flush_waiters.clear()
+        self._release_drain()
+        self._on_closed(error)
+
+    def _release_flush(self) -> None:
+        remaining = []
+        for target, waiter in self._flush_waiters:
+            if target > self._next:
+                remaining.append((target, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
+        self._flush_waiters = remaining
+
+    def _release_drain(self) -> None:
+        for waiter in self._drain_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._drain_waiters.clear()
+
+
+def _outcome(terminal: Terminal) -> Outcome:
+    if isinstance(terminal, Error):
+        return "failed"
+    return "cancelled" if terminal.reason == "cancelled" else "done"
+
+
+def _signal(terminal: Terminal) -> Signal:
+    return {"failed": Signal.FAIL, "cancelled": Signal.CANCEL, "done": Signal.FINISH}[_outcome(terminal)]
+
+
+def _ended(terminal: Terminal, fold: Fold) -> Ended:
+    usage = fold.usage
+    assert isinstance(usage, Usage)
+    return Ended(
+        status=_outcome(terminal),
+        finished_ms=time.time_ns() // 1_000_000,
+        usage=usage,
+        finish_reason=terminal.reason if isinstance(terminal, Done) else None,
+        error=terminal if isinstance(terminal, Error) else None,
+    )
