@@ -33,6 +33,7 @@
     ├── StreamReset               —     client side: the server replays from the start
     ├── StreamFailed              —     client side: the stream ended in `error`
     ├── ConnectionLost            —     client side: reconnects are used up
+    ├── UnexpectedAnswer          500   client side: an answer that is not Headwater's
     └── FrameTooLarge             —     an SSE line or event above its bound
 
 `http_status` is what an HTTP answer should carry, `code` is stable and for programs, `retryable` says whether
@@ -218,14 +219,17 @@ class LogCorrupt(LogError):
 
 
 class SeqConflict(LogError):
-    """`expected` was not the log's next seq, which is `actual` (-1: no such stream)."""
+    """`expected` was not the log's next seq, which is `actual` (-1: no such stream).
+
+    `why` replaces the message where another fact refused the write: the stream has ended, its key is taken.
+    """
 
     http_status = 409
     code = "seq_conflict"
     retryable = False
 
-    def __init__(self, expected: int, actual: int) -> None:
-        super().__init__(f"expected seq {expected}, but the log's next is {actual}")
+    def __init__(self, expected: int, actual: int, why: str = "") -> None:
+        super().__init__(why or f"expected seq {expected}, but the log's next is {actual}")
         self.expected = expected
         self.actual = actual
 
@@ -266,6 +270,17 @@ class StreamFailed(HeadwaterError):
 class ConnectionLost(HeadwaterError):
     code = "connection_lost"
     retryable = True
+
+
+class UnexpectedAnswer(HeadwaterError):
+    """HTML, another API's JSON, or an error status whose body names no code; `http_status` keeps an error status."""
+
+    code = "unexpected_answer"
+
+    def __init__(self, message: str, *, status: int = 500) -> None:
+        super().__init__(message)
+        self.http_status = status if 400 <= status <= 599 else 500
+        self.retryable = self.http_status in (408, 425, 429, 502, 503, 504)
 
 
 class FrameTooLarge(HeadwaterError):
