@@ -1,0 +1,165 @@
+"""What the log keeps in memory: where the events of each stream that the journal still holds are.
+
+A stream is *hot* until it has ended and its events have been folded into the archive; of the others, millions
+perhaps, nothing is in memory. The index belongs to the loop's thread. It changes only when a change is on disk, so it
+never shows what a crash could take back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from bisect import bisect_right
+from typing import NamedTuple
+
+from ...events import StreamId
+from .database import snapshot, sql
+
+UNENDED = -1
+
+
+class Hot:
+    """One hot stream. Events below `archived_seq` are in the archive, the others in journal rows `rows`.
+
+    `starts[i]` is the seq of the first event in `rows[i]`. `end_seq` is the seq at which the append that ended the
+    stream began. `stored_bytes` counts request and archive, `journal_bytes` the rows.
+    """
+
+    __slots__ = (
+        "archived_seq",
+        "damaged",
+        "end_seq",
+        "epoch",
+        "first_seq",
+        "group",
+        "id",
+        "journal_bytes",
+        "next_seq",
+        "num",
+        "rows",
+        "starts",
+        "stored_bytes",
+    )
+
+    def __init__(self, num: int, id: StreamId, epoch: int, stored_bytes: int) -> None:
+        self.num = num
+        self.id = id
+        self.epoch = epoch
+        self.stored_bytes = stored_bytes
+        self.journal_bytes = 0
+        self.first_seq = 0
+        self.next_seq = 0
+        self.archived_seq = 0
+        self.end_seq = UNENDED
+        self.rows = array("q")
+        self.starts = array("q")
+        self.group = 0  # the last group that has an append of this stream
+        self.damaged = False  # cannot be folded; stays as it is until it is deleted
+
+    @property
+    def ended(self) -> bool:
+        return self.end_seq != UNENDED
+
+    @property
+    def bytes(self) -> int:
+        return self.stored_bytes + self.journal_bytes
+
+    def row_of(self, seq: int) -> int:
+        """Index of the row that holds `seq`, or the first row when it is before all of them."""
+        return max(0, bisect_right(self.starts, seq) - 1)
+
+    def drop_rows(self, count: int) -> None:
+        """Forget the first `count` rows, which are in the archive now, or trimmed."""
+        del self.rows[:count]
+        del self.starts[:count]
+
+
+class Place(NamedTuple):
+    """A hot stream as it stood when a read began: what the loop's thread hands to a reading one."""
+
+    num: int
+    epoch: int
+    first_seq: int
+    next_seq: int
+    ended: bool
+    rows: array[int]
+    starts: array[int]
+    bytes: int
+
+
+def place_of(hot: Hot, position: int) -> Place:
+    """Where the events from seq `position` on are."""
+    row = hot.row_of(position)
+    return Place(
+        hot.num, hot.epoch, hot.first_seq, hot.next_seq, hot.ended, hot.rows[row:], hot.starts[row:], hot.bytes
+    )
+
+
+class Index:
+    """All hot streams. `finished` are those that only wait to be folded."""
+
+    __slots__ = ("finished", "group", "hot", "next_num", "next_row", "oldest_row")
+
+    def __init__(self) -> None:
+        self.hot: dict[StreamId, Hot] = {}
+        self.finished: dict[StreamId, Hot] = {}
+        self.next_num = 1
+        self.next_row = 1
+        self.oldest_row = 1  # no journal row has a lower id
+        self.group = 0
+
+    def forget(self, hot: Hot) -> None:
+        del self.hot[hot.id]
+        self.finished.pop(hot.id, None)
+
+    def oldest_needed_row(self) -> int:
+        """Journal rows with a lower id belong to nobody any more."""
+        return min((hot.rows[0] for hot in self.hot.values() if hot.rows), default=self.next_row)
+
+
+def load_index(db: sqlite3.Connection) -> Index:
+    """Rebuild the index from the file: one scan of the journal, which holds hot streams and little else."""
+    index = Index()
+    with snapshot(db):
+        by_num = _load_streams(db, index)
+        last_num: int = db.execute(sql("last_num")).fetchone()[0]
+        oldest: int | None = None
+        row = 0
+        for row, num, first_seq, count, size in db.execute(sql("journal_rows")):
+            if oldest is None:
+                oldest = row
+            # Rows of deleted streams linger until they are reclaimed: their numbers must not be given out again.
+            last_num = max(last_num, num)
+            hot = by_num.get(num)
+            if hot is not None:
+                _load_row(hot, row, first_seq, count, size)
+    index.next_num = last_num + 1
+    index.next_row = row + 1
+    index.oldest_row = oldest if oldest is not None else index.next_row
+    for hot in index.finished.values():
+        # While a stream is unfinished its row counts request and archive only; its end adds the journal's share.
+        hot.stored_bytes -= hot.journal_bytes
+        hot.end_seq = hot.starts[-1] if hot.starts else hot.next_seq
+    return index
+
+
+def _load_streams(db: sqlite3.Connection, index: Index) -> dict[int, Hot]:
+    by_num = {}
+    for num, id, epoch, first_seq, next_seq, archived_seq, size, ended in db.execute(sql("hot_streams")):
+        hot = by_num[num] = index.hot[id] = Hot(num, id, epoch, size)
+        hot.first_seq = first_seq
+        hot.archived_seq = archived_seq
+        hot.next_seq = next_seq if ended else max(first_seq, archived_seq)
+        if ended:
+            index.finished[id] = hot
+    return by_num
+
+
+def _load_row(hot: Hot, row: int, first_seq: int, count: int, size: int) -> None:
+    end = first_seq + count
+    if end <= max(hot.archived_seq, hot.first_seq):
+        return
+    hot.rows.append(row)
+    hot.starts.append(first_seq)
+    hot.journal_bytes += size
+    hot.next_seq = max(hot.next_seq, end)
