@@ -7,7 +7,7 @@ Adding an upstream API is one file that implements `WireProtocol`, one registrat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -34,7 +34,8 @@ class Decoder(Protocol):
     the protocol) or `ProviderTruncated`; events decoded before the fault, in the same call, are in `pending` then.
     """
 
-    pending: list[Event]
+    @property
+    def pending(self) -> list[Event]: ...
 
     def feed(self, data: bytes) -> list[Event]:
         """Events that these bytes complete; empty for a comment or half a frame."""
@@ -123,3 +124,12 @@ class Provider(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class SupportsContinuation(Protocol):
+    """A provider that can go on with an answer which a crash cut off, exactly where the log ends."""
+
+    def continuation(self, request: ChatRequest, model: str) -> Producer:
+        """Its `run` finds in `writer.fold` what the stream already holds, and writes only what follows."""
+        ...

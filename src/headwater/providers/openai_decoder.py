@@ -1,0 +1,171 @@
+"""The sans-IO decoder of an OpenAI chat completion: body bytes in, canonical events out.
+
+Invariants: any chunking of the bytes gives the same events; `Usage` and `Done` come last. It must not know of HTTP or
+of sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from ..errors import FrameTooLarge, ProviderProtocolError, ProviderTruncated
+from ..events import Event
+from ..sse import DataParser
+from .lenient import decode_lenient, excerpt, is_json
+from .openai_answer import OpenAIAnswer
+from .openai_shapes import Chunk, FirstChunk, decode_chunk, decode_first_chunk
+from .rejections import is_error_object, rejection_in_band
+
+# A security limit for answers that come as one JSON object; the SSE parser has its own per event.
+_MAX_WHOLE_BYTES = 32 * 2**20
+_BOM = b"\xef\xbb\xbf"
+_WHITESPACE = b" \t\r\n"
+_DONE = b"[DONE]"
+# Fields whose text may be cut anywhere, also inside a character.
+_PIECES = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments", "text", "thinking"})
+
+
+class OpenAIDecoder:
+    """See `ports.Decoder`. Understands the SSE stream and, where a server ignores `stream`, the whole JSON answer."""
+
+    __slots__ = ("_answer", "_decode", "_ended", "_secret", "_sniffed", "_sse", "_whole")
+
+    def __init__(self, *, secret: str = "") -> None:
+        self._secret = secret
+        self._answer = OpenAIAnswer()
+        self._sse = DataParser()
+        self._sniffed: bytes | None = b""  # None once the body is known to be SSE
+        self._whole: bytearray | None = None
+        self._decode: Callable[[bytes], Chunk] = decode_first_chunk
+        self._ended = False
+
+    @property
+    def pending(self) -> list[Event]:
+        return self._answer.events
+
+    def feed(self, data: bytes) -> list[Event]:
+        if self._sniffed is not None:
+            data = self._sniff(data)
+        try:
+            payloads = self._sse.feed(data)
+        except FrameTooLarge as exc:
+            raise ProviderProtocolError(f"the provider sent too much at once: {exc.message}") from exc
+        answer = self._answer
+        for payload in payloads:
+            if self._ended:
+                break
+            try:
+                chunk = self._decode(payload)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                self._undecoded(payload)
+                continue
+            if chunk.usage is not None or chunk.error is not None or type(chunk.choices) is not list:
+                self._besides(chunk, payload)
+            if type(chunk) is FirstChunk:
+                self._first(chunk)
+            for choice in chunk.choices or ():
+                answer.choice(choice)
+        return self._take()
+
+    def _take(self) -> list[Event]:
+        events = self._answer.events
+        if events:
+            self._answer.events = []
+        return events
+
+    def close(self) -> list[Event]:
+        if self._ended:
+            return []
+        if self._whole is not None:
+            self._close_whole(bytes(self._whole))
+        self._finish()
+        return self._take()
+
+    def _finish(self) -> None:
+        self._answer.finish()
+        self._ended = True
+
+    def _sniff(self, data: bytes) -> bytes:
+        """Decide by the first character whether this is SSE, and return what the SSE parser shall see.
+
+        A JSON object cannot begin an SSE stream: such a line would be a field without meaning.
+        """
+        if self._whole is not None:
+            self._collect(self._whole, data)
+            return b""
+        head = (self._sniffed or b"") + data
+        start = head.removeprefix(_BOM).lstrip(_WHITESPACE)
+        if not start or _BOM.startswith(head):
+            self._sniffed = head if _BOM.startswith(head) else b""
+            return b""
+        if start.startswith((b"{", b"[")):
+            self._whole = bytearray()
+            self._collect(self._whole, start)
+            return b""
+        if start.startswith(b"<"):
+            raise ProviderProtocolError("the provider answered with a web page instead of a stream")
+        self._sniffed = None
+        return start
+
+    @staticmethod
+    def _collect(whole: bytearray, data: bytes) -> None:
+        whole += data
+        if len(whole) > _MAX_WHOLE_BYTES:
+            raise ProviderProtocolError("the provider's answer is too large to be taken as one object")
+
+    def _close_whole(self, body: bytes) -> None:
+        """A `chat.completion` object: the answer of a server that ignored `stream`."""
+        if not is_json(body):
+            raise ProviderTruncated("the provider's answer ended before it was finished")
+        try:
+            chunk = self._decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            chunk = self._salvage(body)
+        self._chunk(chunk, body)
+
+    def _undecoded(self, payload: bytes) -> None:
+        """A payload that is no strict chunk: the end mark, nothing at all, or what the lenient decoder must read."""
+        text = payload.strip()
+        if text == _DONE:
+            self._finish()
+        elif text:
+            self._chunk(self._salvage(payload), payload)
+
+    def _salvage(self, payload: bytes) -> Chunk:
+        value = decode_lenient(payload, pieces=_PIECES)
+        if is_error_object(value):
+            raise rejection_in_band(value, secret=self._secret)
+        self._answer.strict = False
+        try:
+            return msgspec.convert(value, FirstChunk if self._decode is decode_first_chunk else Chunk)
+        except msgspec.ValidationError as exc:
+            raise ProviderProtocolError(f"the provider sent what is no chunk ({exc}): {excerpt(payload)}") from exc
+
+    def _chunk(self, chunk: Chunk, payload: bytes) -> None:
+        """What `feed` does in line for chunks of the strict decoder."""
+        self._besides(chunk, payload)
+        if type(chunk) is FirstChunk:
+            self._first(chunk)
+        for choice in chunk.choices or ():
+            self._answer.choice(choice)
+
+    def _besides(self, chunk: Chunk, payload: bytes) -> None:
+        """What a chunk has besides choices: an error, usage (the last one wins), or nothing that it should have."""
+        if chunk.error:
+            for choice in chunk.choices or ():
+                choice.finish_reason = None
+                self._answer.choice(choice)
+            raise rejection_in_band(chunk.error, secret=self._secret)
+        if chunk.usage is not None:
+            self._answer.usage = chunk.usage
+        elif chunk.choices is msgspec.UNSET:
+            value = decode_lenient(payload)
+            if is_error_object(value):
+                raise rejection_in_band(value, secret=self._secret)
+            raise ProviderProtocolError(f"the provider sent JSON that is no chunk: {excerpt(payload)}")
+
+    def _first(self, chunk: FirstChunk) -> None:
+        if self._answer.first(chunk):
+            self._decode = decode_chunk

@@ -1,0 +1,108 @@
+"""The fields of an OpenAI chat completion that matter here, typed for msgspec; everything else is skipped unread.
+
+Types are as wide as the field is in practice: an optional field may be null, an index may be missing, content may be a
+list of parts (Mistral), arguments may be an object.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from ..events import FinishReason, JsonObject, Usage
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "content_filter": "content_filter",
+    "function_call": "tool_calls",
+    "max_tokens": "length",
+    "model_length": "length",
+}
+
+
+class Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | JsonObject | None = None
+
+
+class ToolDelta(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Delta(msgspec.Struct):
+    """A streamed `delta` or a whole `message`."""
+
+    content: str | list[object] | None = None
+    reasoning_content: object = None
+    reasoning: object = None
+    refusal: str | None = None
+    tool_calls: list[ToolDelta] | None = None
+    function_call: Function | None = None
+
+
+class Choice(msgspec.Struct):
+    index: int | None = 0
+    delta: Delta | None = None
+    message: Delta | None = None
+    finish_reason: str | None = None
+    logprobs: object = None
+
+
+class Chunk(msgspec.Struct):
+    choices: list[Choice] | msgspec.UnsetType | None = msgspec.UNSET
+    usage: object = None
+    error: object = None
+
+
+class FirstChunk(Chunk):
+    """Also the facts that are the same in every chunk, so that they are read once."""
+
+    FACTS: ClassVar = ("id", "model", "system_fingerprint", "service_tier")
+
+    id: object = None
+    model: object = None
+    system_fingerprint: object = None
+    service_tier: object = None
+
+
+decode_chunk = msgspec.json.Decoder(Chunk).decode
+decode_first_chunk = msgspec.json.Decoder(FirstChunk).decode
+
+
+def finish_of(reason: str) -> tuple[FinishReason, bool]:
+    """The canonical reason, and whether the provider's word for it was known."""
+    known = _FINISH.get(reason)
+    return known or "stop", known is not None
+
+
+def usage_of(usage: JsonObject) -> Usage | None:
+    """None where no count was told. DeepSeek tells cached tokens beside the details, OpenAI inside them."""
+    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    if prompt is None and completion is None:
+        return None
+    details = {name: value for name, value in usage.items() if name not in _COUNTS and value is not None}
+    cached = _inner(usage, "prompt_tokens_details", "cached_tokens") or _count(usage.get("prompt_cache_hit_tokens"))
+    return Usage(
+        prompt_tokens=prompt or 0,
+        completion_tokens=completion or 0,
+        reasoning_tokens=_inner(usage, "completion_tokens_details", "reasoning_tokens") or 0,
+        cached_tokens=cached or 0,
+        details=details or None,
+    )
+
+
+_COUNTS = frozenset({"prompt_tokens", "completion_tokens", "total_tokens"})
+
+
+def _inner(usage: JsonObject, name: str, field: str) -> int | None:
+    details = usage.get(name)
+    return _count(details.get(field)) if isinstance(details, dict) else None
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
