@@ -155,9 +155,10 @@ def encode_event(event: Event) -> bytes:
 def decode_event(data: bytes | str) -> Event:
     """The inverse of `encode_event`. Raises `LogCorrupt`."""
     try:
-        return _decode_event(data)
+        event: Event = _decode_event(data)
     except (msgspec.DecodeError, UnicodeError) as exc:
         raise LogCorrupt(f"an event does not decode: {exc}") from exc
+    return event
 
 
 def encode_segment(events: Sequence[Event]) -> bytes:

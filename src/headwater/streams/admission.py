@@ -66,9 +66,8 @@ class Admission:
         return self._queue.index(ticket) + 1
 
     def leave(self, ticket: Ticket) -> None:
-        if ticket.waiting:
+        if ticket.granted is not None and not ticket.granted.done():
             self._queue.remove(ticket)
-            assert ticket.granted is not None
             ticket.granted.cancel()
             return
         self.running -= 1

@@ -14,20 +14,22 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ..cursor import Cursor, parse_cursor
-from ..errors import LogError
-from ..events import CONTENT_TYPES, TERMINAL_TYPES, Done, Error, Event, Terminal
+from ..errors import HeadwaterError
+from ..events import CONTENT_TYPES, TERMINAL_TYPES, Done, Error, Event, Reasoning, Terminal, Text, encode_event
 from .fold import Fold
 from .lifecycle import INITIAL, Signal, Status, step
-from .log import StreamRecord
+from .log import Ended, Outcome, StreamRecord
 from .ports import Encoder, EncoderFactory
 
 if TYPE_CHECKING:
     from .viewer import Viewer
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 # What an event costs in memory besides its characters: the struct, its str header and its slot (measured 140-170).
 EVENT_BYTES = 160
+
+END_SIGNALS: dict[Outcome, Signal] = {"done": Signal.FINISH, "failed": Signal.FAIL, "cancelled": Signal.CANCEL}
 
 
 class Channel:
@@ -62,7 +64,7 @@ class Channel:
         self.holds = 0
         self.has_head = fold.has_content
         self.terminal: Terminal | None = None
-        self.failure: LogError | None = None
+        self.failure: HeadwaterError | None = None
         self._tail: deque[Event] = deque()
         self._tail_bytes = 0
         self._tail_limit = tail_bytes
@@ -70,11 +72,9 @@ class Channel:
         self._head_waiters: list[asyncio.Future[None]] = []
         self._end_waiters: list[asyncio.Future[None]] = []
         if record.ended is not None:
-            self._adopt_end(record)
+            self._adopt_end(record.ended)
 
-    def _adopt_end(self, record: StreamRecord) -> None:
-        ended = record.ended
-        assert ended is not None
+    def _adopt_end(self, ended: Ended) -> None:
         self.status = ended.status
         self.fold.usage = ended.usage
         self.terminal = ended.error or Done(ended.finish_reason or "stop")  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ class Channel:
         self._remember(events)
         last = events[-1]
         if type(last) in TERMINAL_TYPES:
-            self.terminal = last  # type: ignore[assignment]
+            self._end(last)  # type: ignore[arg-type]
         viewers = self.viewers
         if viewers:
             shared: dict[Encoder, bytes] = {}
@@ -160,12 +160,17 @@ class Channel:
                     viewer.deliver(first_seq, events, shared, now)
                 except Exception:
                     # One viewer's broken encoder or socket must not stop the commits of every stream.
-                    _log.exception("a viewer of stream %s failed", self.id)
+                    _logger.exception("a viewer of stream %s failed", self.id)
                     viewer.abort()
         if not self.has_head:
             self._check_head(events)
         if self.terminal is not None:
             _resolve(self._end_waiters)
+
+    def _end(self, terminal: Terminal) -> None:
+        # Only now: a status of `done` that a crash can take back would be a promise broken (P1).
+        self.terminal = terminal
+        self.signal(END_SIGNALS[outcome(terminal)])
 
     def _check_head(self, events: Sequence[Event]) -> None:
         if self.terminal is not None or any(type(event) in CONTENT_TYPES for event in events):
@@ -187,8 +192,9 @@ class Channel:
         """Committed events from `seq` on; `seq` must be at least `tail_first`."""
         return list(islice(self._tail, seq - self.tail_first, None))
 
-    def break_off(self, failure: LogError) -> None:
+    def break_off(self, failure: HeadwaterError) -> None:
         """The log lost the stream: readers are told now, with an error that is not logged (P3 over P1's log)."""
+        self.signal(Signal.CRASH)
         self.failure = failure
         self.has_head = True
         for viewer in tuple(self.viewers):
@@ -199,7 +205,7 @@ class Channel:
     async def wait_head(self, timeout_s: float) -> None:
         """Return when the first content or the end is committed, or after `timeout_s`.
 
-        Raises the `LogError` where the log lost the stream before.
+        Raises the error where the log lost the stream before.
         """
         if not self.has_head:
             waiter = asyncio.get_running_loop().create_future()
@@ -209,14 +215,12 @@ class Channel:
             finally:
                 if waiter in self._head_waiters:
                     self._head_waiters.remove(waiter)
-        if self.failure is not None:
-            raise self.failure
+        self.check()
 
     async def wait_end(self) -> Error | Done:
-        """The committed terminal event. Raises the `LogError` where the log lost the stream."""
+        """The committed terminal event. Raises the error where the log lost the stream."""
         while self.terminal is None:
-            if self.failure is not None:
-                raise self.failure
+            self.check()
             waiter = asyncio.get_running_loop().create_future()
             self._end_waiters.append(waiter)
             try:
@@ -226,10 +230,26 @@ class Channel:
                     self._end_waiters.remove(waiter)
         return self.terminal
 
+    def check(self) -> None:
+        """Raise the error where the log lost the stream."""
+        if self.failure is not None:
+            # Raised for every reader: without this each one's frames would be added to the others'.
+            raise self.failure.with_traceback(None)
+
+
+def outcome(terminal: Terminal) -> Outcome:
+    """How a stream with this terminal event ended."""
+    if isinstance(terminal, Error):
+        return "failed"
+    return "cancelled" if terminal.reason == "cancelled" else "done"
+
 
 def _memory(event: Event) -> int:
-    text = getattr(event, "text", None)
-    return EVENT_BYTES + len(text) if text is not None else 4 * EVENT_BYTES
+    kind = type(event)
+    if (kind is Text and event.logprobs is None) or kind is Reasoning:  # type: ignore[union-attr]
+        return EVENT_BYTES + len(event.text)  # type: ignore[union-attr]
+    # Nested objects take about four times their JSON.
+    return EVENT_BYTES + 4 * len(encode_event(event))
 
 
 def _resolve(waiters: list[asyncio.Future[None]]) -> None:

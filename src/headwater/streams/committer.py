@@ -4,17 +4,21 @@ Events produced while a commit is in flight form the next group. An idle log com
 `flush_ms` apart, so that the cost of a commit is shared; what a person waits for (a start, the first content, an
 end) never waits for that delay.
 
-When the log fails, the same group is tried again for `log_retry_s`; then its streams are told (`lost`).
+When the log fails, the same group is tried again for `log_retry_s`; then its streams are told (`lost`). Nothing that
+one stream brings can stop the commits of the others.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
-from ..errors import LogError, SeqConflict
+from ..errors import LogError, LogUnavailable, SeqConflict
 from .log import Append, Log
+
+_logger = logging.getLogger(__name__)
 
 # A group is worth waiting for when the delay would gather at least this many events.
 WORTH_WAITING_EVENTS = 4
@@ -55,7 +59,7 @@ class Committer:
         self._rate = 0.0
         self.commits = 0
         self.events = 0
-        self.failing_since: float | None = None
+        self.failing_since: float | None = None  # while a commit is being tried again
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="headwater-committer")
@@ -100,7 +104,7 @@ class Committer:
                     await self._wait(loop, delay)
             group, self._dirty, self._urgent = self._dirty, [], False
             started = loop.time()
-            count = await self._commit(group)
+            count = await self._commit_safely(group)
             interval = max(started - last, 1e-6)
             self._rate += RATE_WEIGHT * (count / interval - self._rate) if count else 0.0
             last = started
@@ -116,15 +120,20 @@ class Committer:
             if timer is not None:
                 timer.cancel()
 
+    async def _commit_safely(self, group: list[Source]) -> int:
+        try:
+            return await self._commit(group)
+        except Exception:
+            # Without this task every stream would hang, so a bug costs one group, and its streams still end.
+            _logger.exception("a commit of %d streams failed", len(group))
+            for source in group:
+                source.lost(LogUnavailable("the commit failed"))
+            return 0
+
     async def _commit(self, group: list[Source]) -> int:
         """Commit one group; returns how many events it had."""
         appends = [source.take() for source in group]
-        try:
-            outcomes = await self._store(appends)
-        except LogError as exc:
-            for source in group:
-                source.lost(exc)
-            return 0
+        outcomes = await self._store(appends)
         now = asyncio.get_running_loop().time()
         count = 0
         for source, append, outcome in zip(group, appends, outcomes, strict=True):
@@ -139,7 +148,7 @@ class Committer:
         return count
 
     async def _store(self, appends: Sequence[Append]) -> Sequence[LogError | None]:
-        """Commit with retries. Raises the last `LogError` when `log_retry_s` is over."""
+        """Commit with retries; when `log_retry_s` is over, the last `LogError` is every stream's outcome."""
         loop = asyncio.get_running_loop()
         delay = FIRST_RETRY_S
         started = loop.time()
@@ -148,17 +157,40 @@ class Committer:
             try:
                 outcomes = await self._log.commit(appends)
             except LogError as exc:
+                if not exc.retryable:
+                    return await self._store_each(appends)
+                if self._stopping or loop.time() - started + delay > self._retry_s:
+                    _logger.exception("the log failed; %d streams break off", len(appends))
+                    self.failing_since = None
+                    return [exc.with_traceback(None)] * len(appends)
                 if self.failing_since is None:
                     self.failing_since = loop.time()
-                if not exc.retryable or self._stopping or loop.time() - started + delay > self._retry_s:
-                    raise
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LARGEST_RETRY_S)
                 retried = True
                 continue
+            except Exception:
+                _logger.exception("the log raised what it must not")
+                return await self._store_each(appends)
             self.failing_since = None
-            return [_ours(append, outcome) for append, outcome in zip(appends, outcomes, strict=True)] if retried \
-                else outcomes
+            if not retried:
+                return outcomes
+            return [_ours(append, outcome) for append, outcome in zip(appends, outcomes, strict=True)]
+
+    async def _store_each(self, appends: Sequence[Append]) -> Sequence[LogError | None]:
+        """One by one, so that what cannot be stored at all takes no other stream with it."""
+        self.failing_since = None
+        outcomes: list[LogError | None] = []
+        for append in appends:
+            try:
+                (outcome,) = await self._log.commit([append])
+                outcomes.append(_ours(append, outcome))
+            except LogError as exc:
+                outcomes.append(exc.with_traceback(None))
+            except Exception:
+                _logger.exception("stream %s cannot be stored", append.stream)
+                outcomes.append(LogUnavailable("the log cannot store this stream"))
+        return outcomes
 
 
 def _ours(append: Append, outcome: LogError | None) -> LogError | None:

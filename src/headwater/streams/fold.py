@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..events import Done, Error, Event, Metadata, Reasoning, Start, Status, Text, ToolCall, Usage
+from ..events import Done, Error, Event, Metadata, Reasoning, Sources, Start, Status, Text, ToolCall, Usage
 
 # Without the provider's tokenizer, English and code average close to four characters a token
 # (https://help.openai.com/en/articles/4936856), so an estimate is within some tens of percent and marked as such.
@@ -12,7 +12,7 @@ CHARACTERS_PER_TOKEN = 4
 
 
 class Fold:
-    """What a stream's events add up to. `apply` is called once an event, in order."""
+    """What a stream's events add up to. `apply` is called once an event, in order; it refuses what is no event."""
 
     __slots__ = (
         "content_characters",
@@ -63,10 +63,12 @@ class Fold:
                 self.model, self.provider = model, provider
             case Metadata(data=data):
                 self.served = {**(self.served or {}), **data}
-            case Status(stage="recovering"):
-                self.recoveries += 1
-            case _:
+            case Status(stage=stage):
+                self.recoveries += stage == "recovering"
+            case Sources():
                 pass
+            case _:
+                raise TypeError(f"a {kind.__name__} is no event")
 
     def estimated_usage(self, prompt_characters: int) -> Usage:
         """Settles usage where the provider told none."""

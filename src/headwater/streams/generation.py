@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
-from ..errors import HeadwaterError, ProducerFailed, ProviderTimeout, QueueTimeout, StreamEnded
+from ..errors import HeadwaterError, ProducerFailed, ProviderTimeout, QueueTimeout
 from ..events import Done
 from ..events import Status as StatusEvent
 from .admission import Ticket
@@ -21,9 +21,14 @@ from .ports import Producer
 from .settings import StreamSettings
 from .writer import StreamWriter
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 MakeProducer: TypeAlias = Callable[[], Producer]
+
+# Who asked for a stream needs a moment to come and watch it, also where `linger_s` is 0 or close to it.
+FIRST_VIEWER_S = 2.0
+# What a producer may still take after its `Done`: reading its upstream's last bytes, closing files.
+WIND_UP_S = 5.0
 
 
 class Generation:
@@ -31,12 +36,13 @@ class Generation:
 
     __slots__ = (
         "_began",
-        "_handing_over",
+        "_begun_with",
         "_last_life",
         "_make",
         "_settings",
         "_started",
         "_ticket",
+        "_was_watched",
         "alone_since",
         "channel",
         "linger_s",
@@ -64,40 +70,41 @@ class Generation:
         self._settings = settings
         self._started = now
         self._began: float | None = None
+        self._begun_with = 0
         self._last_life = now
-        self._handing_over = False
+        self._was_watched = False
 
     def start(self) -> None:
+        """The stream is accepted: produce it."""
+        self._started = asyncio.get_running_loop().time()
+        if self.alone_since is not None:
+            self.alone_since = self._started
         self.task = asyncio.get_running_loop().create_task(self._run(), name=f"stream-{self.channel.id}")
 
     async def _run(self) -> None:
         writer = self.writer
         try:
             if self._ticket.granted is not None:
-                await self._wait_for_slot()
+                await self._wait_for_slot(self._ticket.granted)
             self.channel.signal(Signal.ADMIT)
             self.channel.signal(Signal.CONNECT)
+            self._begun_with = self.channel.fold.content_events
             self._began = self._last_life = asyncio.get_running_loop().time()
             await self._make().run(writer)
             writer.end(Done("stop"))
         except asyncio.CancelledError:
-            if not writer.ended and not self._handing_over:
-                writer.end(Done("cancelled"))
-        except StreamEnded:
-            pass
+            writer.end(Done("cancelled"))
         except HeadwaterError as exc:
             writer.fail(exc)
         except Exception as exc:
-            _log.exception("the producer of stream %s failed", self.channel.id)
+            _logger.exception("the producer of stream %s failed", self.channel.id)
             # The text of a foreign exception may hold a secret; its type does not.
             writer.fail(ProducerFailed(f"the application's stream raised {type(exc).__name__}"))
         finally:
             self._ticket.release()
 
-    async def _wait_for_slot(self) -> None:
+    async def _wait_for_slot(self, granted: asyncio.Future[None]) -> None:
         self.writer.write([StatusEvent("queued", position=self._ticket.position)])
-        granted = self._ticket.granted
-        assert granted is not None
         done, _ = await asyncio.wait((granted,), timeout=self._settings.queue_timeout_s)
         if not done:
             raise QueueTimeout(f"no slot within {self._settings.queue_timeout_s:g} s")
@@ -114,12 +121,22 @@ class Generation:
 
     def hand_over(self) -> None:
         """Let go without an end: the next process to open the log takes the stream up."""
-        self._handing_over = True
+        self.writer.seal()
         self._stop_task()
 
     def drop(self) -> None:
         """The log lost the stream; there is nothing left to write to."""
         self._stop_task()
+
+    def wind_up(self) -> asyncio.Task[None] | None:
+        """Nothing more will be committed: the slot comes back. Returns the task if it has not ended yet."""
+        self._ticket.release()
+        task = self.task
+        if task is None or task.done():
+            return None
+        timer = asyncio.get_running_loop().call_later(WIND_UP_S, task.cancel)
+        task.add_done_callback(lambda _: timer.cancel())
+        return task
 
     def _stop_task(self) -> None:
         task = self.task
@@ -130,6 +147,7 @@ class Generation:
     def audience_changed(self, now: float) -> None:
         """A viewer came or left. With `linger_s = 0` the last one's leaving ends the stream at once."""
         if self.channel.watched:
+            self._was_watched = True
             self.alone_since = None
         elif self.alone_since is None:
             self.alone_since = now
@@ -138,9 +156,11 @@ class Generation:
 
     def sweep(self, now: float) -> None:
         """Fire what is due."""
-        if self.writer.ended:
+        # A stream whose creation is not committed yet, and so not started, is still its creator's.
+        if self.writer.ended or self.task is None:
             return
-        if self.alone_since is not None and now - self.alone_since >= self.linger_s:
+        linger_s = self.linger_s if self._was_watched else max(self.linger_s, FIRST_VIEWER_S)
+        if self.alone_since is not None and now - self.alone_since >= linger_s:
             self.cancel()
             return
         settings = self._settings
@@ -155,7 +175,7 @@ class Generation:
             self.writer.alive = False
             self._last_life = now
         settings = self._settings
-        if not self.channel.fold.has_content:
+        if self.channel.fold.content_events == self._begun_with:
             if now - began >= settings.first_token_timeout_s:
                 self.fail(ProviderTimeout(f"no first token within {settings.first_token_timeout_s:g} s"))
         elif now - self._last_life >= settings.idle_timeout_s:

@@ -6,7 +6,8 @@ import asyncio
 import logging
 from collections.abc import Iterator
 
-from ..errors import LogError, SeqConflict
+from ..errors import LogCorrupt, LogError, SeqConflict
+from ..request import decode_request, prompt_characters
 from .admission import Admission, Ticket
 from .channel import Channel
 from .committer import Committer
@@ -18,7 +19,7 @@ from .ports import Producer
 from .settings import StreamSettings
 from .writer import StreamWriter
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 class Generations:
@@ -30,6 +31,7 @@ class Generations:
         self._settings = settings
         self._admission = Admission(settings.max_streams, settings.max_queued)
         self._live: dict[str, Generation] = {}
+        self._winding_up: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
 
     def __len__(self) -> int:
@@ -48,17 +50,18 @@ class Generations:
 
     def create(self, record: StreamRecord, make: MakeProducer, *, prompt_characters: int) -> Generation:
         """A new stream; its first commit makes it. Raises `QueueFull`."""
-        return self._add(record, Fold(), self._admission.enter(), make, record, prompt_characters)
+        return self._add(record, Fold(), self._admission.enter(), make, prompt_characters, create=record)
 
     def take_up(self, record: StreamRecord, state: Fold, make: MakeProducer) -> Generation:
         """A stream whose process is gone. Raises `QueueFull`."""
-        generation = self._add(record, state, self._admission.enter(), make)
+        generation = self._add(record, state, self._admission.enter(), make, _prompt_characters(record))
         generation.channel.signal(Signal.CRASH)
         return generation
 
     def close_up(self, record: StreamRecord, state: Fold) -> Generation:
         """A stream whose process is gone and of which only the end is to be written: takes no slot."""
-        generation = self._add(record, state, Ticket(Admission(1, 0)), _no_producer)
+        ticket = Ticket(Admission(1, 0))
+        generation = self._add(record, state, ticket, _no_producer, _prompt_characters(record))
         generation.channel.signal(Signal.CRASH)
         return generation
 
@@ -68,8 +71,9 @@ class Generations:
         state: Fold,
         ticket: Ticket,
         make: MakeProducer,
+        prompt_characters: int,
+        *,
         create: StreamRecord | None = None,
-        prompt_characters: int = 0,
     ) -> Generation:
         channel = Channel(record, state, tail_bytes=self._settings.tail_bytes)
         writer = StreamWriter(
@@ -88,14 +92,23 @@ class Generations:
     def _closed(self, stream: str, error: LogError | None) -> None:
         """Nothing more of this stream will be committed here."""
         generation = self._live.pop(stream, None)
-        if generation is not None and error is not None:
-            generation.drop()
-            # A conflict means that somebody else owns or removed the stream: then its end is not ours to write.
-            # A stream that was never stored has no end to write either.
-            if generation.channel.next_seq and not isinstance(error, SeqConflict):
-                self.unsettled[stream] = generation
+        if generation is not None:
+            self._let_go(generation, error)
         if not self._live:
             self._empty.set()
+
+    def _let_go(self, generation: Generation, error: LogError | None) -> None:
+        if error is not None:
+            generation.drop()
+            # A conflict means that somebody else owns or removed the stream: then its end is not ours to write.
+            # What seems never stored may be, its answer lost, so `settle` asks; a long outage must not gather them all.
+            room = generation.channel.next_seq or len(self.unsettled) < self._settings.max_streams
+            if room and not isinstance(error, SeqConflict):
+                self.unsettled[generation.channel.id] = generation
+        task = generation.wind_up()
+        if task is not None:
+            self._winding_up.add(task)
+            task.add_done_callback(self._winding_up.discard)
 
     async def finish(self, grace_s: float) -> None:
         """Wait for all to end, at most `grace_s`; then let go of the rest without an end (they are taken up later)."""
@@ -104,11 +117,13 @@ class Generations:
             try:
                 await asyncio.wait_for(self._empty.wait(), grace_s)
             except TimeoutError:
-                _log.warning("%d streams did not finish within %g s and are handed over", len(self._live), grace_s)
+                _logger.warning("%d streams did not finish within %g s and are handed over", len(self._live), grace_s)
         rest = list(self._live.values())
         for generation in rest:
             generation.hand_over()
-        tasks = [generation.task for generation in rest if generation.task is not None]
+        for task in self._winding_up:
+            task.cancel()
+        tasks = [generation.task for generation in rest if generation.task is not None] + list(self._winding_up)
         if tasks:
             # A producer that ignores its cancellation must not hold up the shutdown.
             await asyncio.wait(tasks, timeout=1.0)
@@ -116,6 +131,13 @@ class Generations:
     def clear(self) -> None:
         self._live.clear()
         self.unsettled.clear()
+
+
+def _prompt_characters(record: StreamRecord) -> int:
+    try:
+        return prompt_characters(decode_request(record.request)) if record.request else 0
+    except LogCorrupt:
+        return 0
 
 
 def _no_producer() -> Producer:

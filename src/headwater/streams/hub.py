@@ -14,10 +14,10 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from ..errors import (
-    HeadwaterError,
     IdempotencyMismatch,
     LogCorrupt,
-    LogUnavailable,
+    MethodNotAllowed,
+    SeqConflict,
     ShuttingDown,
     StreamStillRunning,
     TooManyConnections,
@@ -81,9 +81,12 @@ class Hub:
         self._generations = Generations(self._committer, self.settings)
         self._recovery = Recovery(log, self._generations, recover, self.settings)
         self._viewers: set[Viewer] = set()
-        self._sweeper = Sweeper(self._generations, self._viewers, self.settings, self._recovery.settle)
         self._followers: dict[str, Follower] = {}
-        self._creating: dict[tuple[str, str], asyncio.Future[Channel]] = {}
+        self._sweeper = Sweeper(
+            self._generations, self._viewers, self._followers, self.settings, settle=self._recovery.settle
+        )
+        self._creating: dict[tuple[str, str], asyncio.Task[Accepted]] = {}
+        self._stopped = False
 
     @property
     def live(self) -> int:
@@ -115,33 +118,48 @@ class Hub:
 
         Raises `ShuttingDown`, `QueueFull`, `IdempotencyMismatch`, or `LogError` where the log cannot take it.
         """
-        if not self.accepting:
-            raise ShuttingDown("the server is shutting down or not ready yet", retry_after_s=self.settings.grace_s)
+        self._check_accepting()
         if not new.idempotency_key:
             return Accepted(await self._create(new, producer), True)
         key = (new.owner, new.idempotency_key)
-        under_way = self._creating.get(key)
-        if under_way is not None:
-            return Accepted(_same_request(await asyncio.shield(under_way), new), False)
-        promise = self._creating[key] = asyncio.get_running_loop().create_future()
-        try:
-            known = await self._find_key(new)
-            channel = known or await self._create(new, producer)
-        except BaseException as exc:
-            promise.set_exception(exc if isinstance(exc, HeadwaterError) else LogUnavailable("not created"))
-            promise.exception()  # nobody may be waiting
-            raise
-        else:
-            promise.set_result(channel)
-        finally:
-            del self._creating[key]
-        return Accepted(_same_request(channel, new), known is None)
+        creating = self._creating.get(key)
+        is_first = creating is None
+        if creating is None:
+            creating = self._creating[key] = asyncio.get_running_loop().create_task(self._create_once(new, producer))
+            creating.add_done_callback(lambda task: self._created(key, task))
+        # The creation goes on when its caller leaves: others may wait for it, and the caller may come back by the key.
+        channel, created = await asyncio.shield(creating)
+        if channel.record.fingerprint != new.fingerprint:
+            raise IdempotencyMismatch("this Idempotency-Key was used before with another request")
+        return Accepted(channel, created and is_first)
+
+    def _check_accepting(self) -> None:
+        if not self.accepting:
+            raise ShuttingDown("the server is shutting down or not ready yet", retry_after_s=self.settings.grace_s)
+
+    def _created(self, key: tuple[str, str], task: asyncio.Task[Accepted]) -> None:
+        del self._creating[key]
+        if not task.cancelled():
+            task.exception()  # nobody may be waiting for it
+
+    async def _create_once(self, new: NewStream, producer: Producer | MakeProducer) -> Accepted:
+        known = await self._find_key(new)
+        if known is None:
+            try:
+                return Accepted(await self._create(new, producer), True)
+            except SeqConflict:
+                # Another process took the key meanwhile.
+                known = await self._find_key(new)
+                if known is None:
+                    raise
+        return Accepted(known, False)
 
     async def _find_key(self, new: NewStream) -> Channel | None:
         found = await self.log.find(Query(owner=new.owner, idempotency_key=new.idempotency_key, limit=1))
         return await self._channel(found[0]) if found else None
 
     async def _create(self, new: NewStream, producer: Producer | MakeProducer) -> Channel:
+        self._check_accepting()  # again, because a shutdown may have passed while the key was looked up
         created_ms = self._clock_ms()
         record = StreamRecord(
             id=new_stream_id(created_ms),
@@ -189,27 +207,25 @@ class Hub:
         channel = self._generations.channel(record.id)
         if channel is not None:
             return channel
-        follower = self._followers.get(record.id)
-        if follower is not None:
-            return follower.channel
         if record.ended is not None:
             return Channel(record, Fold(), tail_bytes=0)
-        state = await read_fold(self.log, record)
-        # Another caller may have begun to follow while this one read.
         follower = self._followers.get(record.id)
+        state = await read_fold(self.log, record) if follower is None else Fold()
+        # Another caller may have begun to follow while this one read.
+        follower = follower or self._followers.get(record.id)
         if follower is None:
             channel = Channel(record, state, tail_bytes=self.settings.tail_bytes)
             channel.status = "streaming" if state.has_content else "connecting"
             follower = Follower(channel, self.log, lambda: self._unfollow(record.id))
             self._followers[record.id] = follower
+        # What the record has may be what the viewer has: a cursor of the producing process is not unknown here.
+        await follower.reach(record.next_seq)
         return follower.channel
 
     def _unfollow(self, stream: str) -> None:
         self._followers.pop(stream, None)
 
-    def attach(
-        self, channel: Channel, encoder: EncoderFactory, sink: Sink, cursor: str | None = None
-    ) -> Viewer:
+    def attach(self, channel: Channel, encoder: EncoderFactory, sink: Sink, cursor: str | None = None) -> Viewer:
         """Send everything after `cursor` (raw text, as the client sent it) to `sink`, then what comes.
 
         An unknown cursor is answered in-band with a reset and the full replay. Raises `TooManyConnections`.
@@ -231,14 +247,14 @@ class Hub:
         self._viewers.add(viewer)
         self._audience_changed(channel)
         viewer.start(reset)
+        if self._stopped:
+            viewer.dismiss(self.settings.retry_ms)
         return viewer
 
     def _left(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
-        channel = viewer.channel
-        if viewer in channel.viewers:
-            channel.viewers.remove(viewer)
-        self._audience_changed(channel)
+        viewer.channel.viewers.remove(viewer)
+        self._audience_changed(viewer.channel)
 
     def _audience_changed(self, channel: Channel) -> None:
         generation = self._generations.get(channel.id)
@@ -284,12 +300,13 @@ class Hub:
         return await self.info(stream, owner=owner)
 
     async def delete(self, stream: StreamId, *, owner: str) -> None:
-        """Remove an ended stream. Raises `StreamStillRunning`, `UnknownStream`."""
+        """Remove an ended stream. Raises `StreamStillRunning`, `UnknownStream`, or `MethodNotAllowed` by the log."""
         record = await self._record(stream, owner)
         if record.ended is None:
             raise StreamStillRunning("cancel the stream before you delete it")
-        if isinstance(self.log, SupportsDelete):
-            await self.log.delete([stream])
+        if not isinstance(self.log, SupportsDelete):
+            raise MethodNotAllowed("this log cannot delete streams")
+        await self.log.delete([stream])
 
     async def info(self, stream: StreamId, *, owner: str) -> StreamInfo:
         record = await self._record(stream, owner)
@@ -328,17 +345,10 @@ class Hub:
         self.accepting = False
         await self._generations.finish(self.settings.grace_s if grace_s is None else grace_s)
         await self._committer.stop()
+        self._stopped = True
         for viewer in list(self._viewers):
             viewer.dismiss(self.settings.retry_ms)
         for follower in list(self._followers.values()):
             await follower.stop()
         await self._sweeper.stop()
         self._generations.clear()
-
-
-def _same_request(channel: Channel, new: NewStream) -> Channel:
-    if channel.record.fingerprint != new.fingerprint:
-        raise IdempotencyMismatch("this Idempotency-Key was used before with another request")
-    return channel
-
-

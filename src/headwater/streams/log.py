@@ -102,7 +102,8 @@ class Log(Protocol):
 
     async def read(self, stream: StreamId, after: Seq, *, max_bytes: int) -> Slice | None:
         """Events with seq > `after` (`FROM_START`: all), about `max_bytes` of segments but at least one event
-        where there is one. `None`: no such stream. Raises `LogCorrupt` for that stream's damage only."""
+        where there is one. `None`: no such stream. Raises `LogCorrupt` for that stream's damage only.
+        """
         ...
 
     async def get(self, stream: StreamId) -> StreamRecord | None: ...

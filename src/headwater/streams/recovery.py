@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ..errors import LogCorrupt, LogError, LogUnavailable, QueueFull
+from ..errors import HeadwaterError, LogCorrupt, LogError, LogUnavailable, QueueFull
 from ..events import Error, Seq, Status, StreamId
 from .fold import Fold
 from .generations import Generations
@@ -22,7 +22,7 @@ from .ports import Producer
 from .settings import StreamSettings
 from .writer import error_event
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 Fate: TypeAlias = Literal["continued", "restarted", "interrupted"]
 Recover: TypeAlias = Callable[[StreamRecord, Fold], Producer | None]
@@ -63,21 +63,29 @@ class Recovery:
         return RecoveryReport(**counts)
 
     async def _take_up(self, record: StreamRecord, boot: str) -> Fate:
+        record = await settle_epoch(self._log, record, boot)
         try:
             state = await read_fold(self._log, record)
         except LogCorrupt:
             # The damage is this stream's own: what does decode stays readable, and it must still end.
-            _log.exception("stream %s is damaged and ends as interrupted", record.id)
+            _logger.exception("stream %s is damaged and ends as interrupted", record.id)
             self._generations.close_up(record, Fold()).writer.end(INTERRUPTED)
             return "interrupted"
-        record = await settle_epoch(self._log, record, boot)
-        producer = None
-        if self._recover is not None and state.recoveries < self._max_recoveries:
-            producer = self._recover(record, state)
+        producer = self._producer(record, state)
         if producer is None:
             self._generations.close_up(record, state).writer.end(INTERRUPTED)
             return "interrupted"
         return self._resume(record, state, producer)
+
+    def _producer(self, record: StreamRecord, state: Fold) -> Producer | None:
+        if self._recover is None or state.recoveries >= self._max_recoveries:
+            return None
+        try:
+            return self._recover(record, state)
+        except Exception:
+            # A stored request that no provider takes any more must not keep the server from starting.
+            _logger.exception("stream %s cannot be taken up and ends as interrupted", record.id)
+            return None
 
     def _resume(self, record: StreamRecord, state: Fold, producer: Producer) -> Fate:
         fate: Fate = "continued" if state.has_content else "restarted"
@@ -92,20 +100,30 @@ class Recovery:
 
     async def settle(self) -> None:
         """Give the streams that the log lost their end. Stops at the first one that the log still refuses."""
-        unsettled = self._generations.unsettled
-        for stream, lost in list(unsettled.items()):
+        for stream, lost in list(self._generations.unsettled.items()):
             try:
-                record = await self._log.get(StreamId(stream))
-                if record is None or record.ended is not None:
-                    del unsettled[stream]
-                    continue
-                state = await read_fold(self._log, record)
-                del unsettled[stream]
-                generation = self._generations.close_up(record, state)
-                generation.writer.end(error_event(lost.channel.failure or LogUnavailable("the log failed")))
-                await generation.channel.wait_end()
-            except LogError:
-                return
+                await self._settle(StreamId(stream), lost.channel.failure or LogUnavailable("the log failed"))
+            except LogError as exc:
+                if exc.retryable:
+                    return
+                _logger.exception("stream %s cannot be given its end", stream)
+                self._generations.unsettled.pop(stream, None)
+
+    async def _settle(self, stream: StreamId, failure: HeadwaterError) -> None:
+        unsettled = self._generations.unsettled
+        record = await self._log.get(stream)
+        if record is None or record.ended is not None:
+            unsettled.pop(stream, None)
+            return
+        try:
+            state = await read_fold(self._log, record)
+        except LogCorrupt:
+            _logger.exception("stream %s is damaged", stream)
+            state = Fold()
+        unsettled.pop(stream, None)
+        generation = self._generations.close_up(record, state)
+        generation.writer.end(error_event(failure))
+        await generation.channel.wait_end()
 
 
 async def unfinished(log: Log) -> AsyncIterator[StreamRecord]:

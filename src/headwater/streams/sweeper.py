@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
+from .follower import Follower
 from .generations import Generations
 from .settings import StreamSettings
 from .viewer import Viewer
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 # The sweep runs at least this often, and four times within the shortest time-out.
 LONGEST_TICK_S = 0.25
@@ -29,17 +30,20 @@ SETTLE_INTERVAL_S = 1.0
 
 
 class Sweeper:
-    """Sweeps `generations` and `viewers` from `start` to `stop`; `settle` is awaited now and then while due."""
+    """Sweeps all that it is given from `start` to `stop`; `settle` is awaited now and then while due."""
 
     def __init__(
         self,
         generations: Generations,
         viewers: set[Viewer],
+        followers: Mapping[str, Follower],
         settings: StreamSettings,
+        *,
         settle: Callable[[], Awaitable[None]],
     ) -> None:
         self._generations = generations
         self._viewers = viewers
+        self._followers = followers
         self._settings = settings
         self._settle = settle
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,27 +70,28 @@ class Sweeper:
             try:
                 self.sweep(loop.time())
             except Exception:
-                _log.exception("a sweep failed")
+                _logger.exception("a sweep failed")
 
     async def _settle_forever(self) -> None:
         while True:
             await asyncio.sleep(SETTLE_INTERVAL_S)
             if self._generations.unsettled:
-                await self._settle()
+                try:
+                    await self._settle()
+                except Exception:
+                    _logger.exception("streams that the log lost could not be settled")
 
     def _tick_s(self) -> float:
         s = self._settings
-        shortest = min(
-            s.heartbeat_s, s.first_token_timeout_s, s.idle_timeout_s, s.total_timeout_s, s.send_timeout_s
-        )
+        shortest = min(s.heartbeat_s, s.first_token_timeout_s, s.idle_timeout_s, s.total_timeout_s, s.send_timeout_s)
         return min(max(shortest / 4, SHORTEST_TICK_S), LONGEST_TICK_S)
 
     def sweep(self, now: float) -> None:
         """Fire what is due at `now` (the loop's time)."""
         for generation in self._generations:
-            # A stream whose creation is not committed yet is still its creator's.
-            if generation.channel.next_seq:
-                generation.sweep(now)
+            generation.sweep(now)
+        for follower in tuple(self._followers.values()):
+            follower.sweep(now)
         self._sweep_viewers(now)
 
     def _sweep_viewers(self, now: float) -> None:
@@ -94,7 +99,7 @@ class Sweeper:
         due = now - HEARTBEAT_EARLY * self._settings.heartbeat_s
         cut = now - self._settings.send_timeout_s
         stalled: list[Viewer] = []
-        for viewer in self._viewers:
+        for viewer in tuple(self._viewers):
             if not viewer.sink.writable:
                 if viewer.stalled_since is None:
                     viewer.stalled_since = now

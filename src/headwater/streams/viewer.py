@@ -8,6 +8,7 @@ The hand-off from log to tail is decided in one synchronous step, so there is no
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 
 from ..errors import HeadwaterError, LogCorrupt, LogError, UnknownStream
@@ -16,6 +17,8 @@ from .channel import Channel
 from .log import Log
 from .merge import merge
 from .ports import Encoder, Sink
+
+_logger = logging.getLogger(__name__)
 
 # One write and one log read of a viewer that catches up: what a frozen peer can cost beyond its socket buffer.
 WRITE_BYTES = 65_536
@@ -68,17 +71,17 @@ class Viewer:
 
     def start(self, reset: str | None) -> None:
         """Send what is committed since the cursor. `reset`: why the cursor is unknown."""
+        self._safely(self._greet, reset)
+        self.pull()
+
+    def _greet(self, reset: str | None) -> None:
         self.sink.bind(self.pull)
         if reset is not None:
             self.sink.write(self.encoder.reset(reset))
-        if self.channel.failure is not None:
-            self.fail(self.channel.failure)
-        else:
-            self.pull()
 
     def deliver(self, first_seq: int, events: Sequence[Event], shared: dict[Encoder, bytes], now: float) -> None:
         """These events were committed just now. `shared` holds what equal encoders made of them already."""
-        if self.next_seq != first_seq or self._reading is not None or not self.sink.writable:
+        if self.closed or self.next_seq != first_seq or self._reading is not None or not self.sink.writable:
             return
         encoder = self.encoder
         data = shared.get(encoder)
@@ -98,11 +101,17 @@ class Viewer:
 
     def pull(self) -> None:
         """Catch up as far as the sink takes it. Called at the start and whenever the sink became writable."""
+        self.stalled_since = None
+        self._safely(self._pull)
+
+    def _pull(self) -> None:
         channel = self.channel
         while not self.closed and self._reading is None:
             if self.next_seq >= channel.next_seq:
                 if channel.terminal is not None:
                     self.finish()
+                elif channel.failure is not None:
+                    self._fail(channel.failure)
                 return
             if not self.sink.writable:
                 return
@@ -130,6 +139,8 @@ class Viewer:
             self._write(b"".join(frames))
 
     def _write(self, data: bytes) -> None:
+        if self.closed:
+            return
         self.sink.write(data)
         self.last_write = asyncio.get_running_loop().time()
 
@@ -137,13 +148,11 @@ class Viewer:
         """Read beyond the tail. One task a catch-up, never one an event."""
         try:
             while self.sink.writable and self.next_seq < self.channel.tail_first:
-                part = await self._log.read(
-                    StreamId(self.channel.id), Seq(self.next_seq - 1), max_bytes=READ_BYTES
-                )
+                part = await self._log.read(StreamId(self.channel.id), Seq(self.next_seq - 1), max_bytes=READ_BYTES)
                 if part is None:
                     raise UnknownStream("the stream was deleted")
                 if part.first_seq > self.next_seq:
-                    self.sink.write(self.encoder.reset("trimmed"))
+                    self._write(self.encoder.reset("trimmed"))
                     self.next_seq = part.first_seq
                 if not part.events:
                     raise LogCorrupt(f"events from seq {self.next_seq} on are missing")
@@ -151,27 +160,37 @@ class Viewer:
         except (LogError, UnknownStream) as exc:
             self._reading = None
             self.fail(exc)
-            return
-        self._reading = None
-        self.pull()
+        except Exception:
+            _logger.exception("a viewer of stream %s failed", self.channel.id)
+            self.abort()
+        else:
+            self._reading = None
+            self.pull()
 
     def heartbeat(self, now: float) -> None:
-        self.sink.write(self.encoder.heartbeat)
-        self.last_write = now
+        if not self.closed:
+            self._safely(self.sink.write, self.encoder.heartbeat)
+            self.last_write = now
 
     def fail(self, error: HeadwaterError) -> None:
         """Tell the viewer of a fault that is not in the log. Its cursor stays valid, so it may come back."""
-        if self.closed:
-            return
+        if not self.closed:
+            self._safely(self._fail, error)
+
+    def _fail(self, error: HeadwaterError) -> None:
         event = Error(error.code, error.message, status=error.http_status, retryable=error.retryable)
-        self.sink.write(self.encoder.encode(max(self.next_seq - 1, 0), event))
+        # A viewer that has nothing yet gets `epoch.-1`, which is no cursor: it comes back to a reset, not to a gap.
+        self.sink.write(self.encoder.encode(self.next_seq - 1, event))
         self.finish()
 
     def dismiss(self, retry_ms: int) -> None:
         """Send the viewer to reconnect: here after a restart, or to another node."""
         if not self.closed:
-            self.sink.write(b"retry: %d\n\n" % retry_ms)
-            self.finish()
+            self._safely(self._dismiss, retry_ms)
+
+    def _dismiss(self, retry_ms: int) -> None:
+        self.sink.write(b"retry: %d\n\n" % retry_ms)
+        self.finish()
 
     def finish(self) -> None:
         """All is written: end the response and let go."""
@@ -181,9 +200,21 @@ class Viewer:
 
     def abort(self) -> None:
         """Cut a viewer whose socket takes nothing."""
-        if not self.closed:
+        if self.closed:
+            return
+        try:
             self.sink.abort()
-            self.close()
+        except Exception:
+            _logger.exception("a viewer of stream %s cannot be cut", self.channel.id)
+        self.close()
+
+    def _safely(self, action: Callable[..., object], *arguments: object) -> None:
+        """A broken encoder or sink costs its own viewer, never the commit, the sweep or the shutdown that met it."""
+        try:
+            action(*arguments)
+        except Exception:
+            _logger.exception("a viewer of stream %s failed", self.channel.id)
+            self.abort()
 
     def close(self) -> None:
         """The client is gone, or done. Idempotent."""

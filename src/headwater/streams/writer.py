@@ -12,15 +12,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from ..errors import HeadwaterError, LogError, ProducerFailed, ProviderError, StreamEnded, StreamLimit
-from ..events import Done, Error, Event, Status, StreamId, Terminal, Usage, encode_segment, scrub
-from .channel import EVENT_BYTES, Channel
+from ..events import Done, Error, Event, Status, StreamId, Terminal, Usage, encode_event, encode_segment, scrub
+from .channel import EVENT_BYTES, Channel, outcome
 from .committer import Committer
 from .fold import Fold
 from .lifecycle import Signal
-from .log import Append, Ended, Outcome, StreamRecord
+from .lifecycle import Status as LifecycleStatus
+from .log import Append, Ended, StreamRecord
 from .settings import StreamSettings
 
-_log = logging.getLogger(__name__)
+_logger = logging.getLogger(__name__)
 
 
 def error_event(error: HeadwaterError) -> Error:
@@ -59,6 +60,7 @@ class StreamWriter:
         "_pending_limit",
         "_prompt_characters",
         "_settled_size",
+        "_size",
         "_submitted",
         "_taken_size",
         "alive",
@@ -89,7 +91,7 @@ class StreamWriter:
         self._bytes = 0
         self._limit_bytes = settings.max_stream_bytes
         self._pending_limit = settings.max_pending_bytes
-        self._taken_size = self._settled_size = self._written_size()
+        self._size = self._taken_size = self._settled_size = self._written_size()
         self._flush_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._drain_waiters: list[asyncio.Future[None]] = []
 
@@ -99,7 +101,7 @@ class StreamWriter:
 
     @property
     def ended(self) -> bool:
-        """Whether the terminal event is written (committed or not)."""
+        """Whether nothing more can be written: the terminal event is (committed or not), or the stream was let go."""
         return self._ended
 
     @property
@@ -116,7 +118,7 @@ class StreamWriter:
         """See `ports.Writer.write`. Also raises `StreamLimit`."""
         if self._ended:
             raise StreamEnded("the stream has ended")
-        if self._bytes > self._limit_bytes:
+        if self._bytes > self._limit_bytes or self._size > self._limit_bytes:
             raise StreamLimit(f"the stream is larger than {self._limit_bytes} bytes")
         self.alive = True
         fold = self.channel.fold
@@ -128,17 +130,17 @@ class StreamWriter:
                 break
             fold.apply(event)
             pending.append(event)
-        urgent = begun == 0 or fold.terminal is not None
-        if begun == 0:
-            self._before_content(events)
-        if pending:
-            self._submit(urgent=urgent)
-        return not self.congested
-
-    def _before_content(self, events: Sequence[Event]) -> None:
-        """Follow the upstream's state until content comes: afterwards nothing is tried again."""
         status = self.channel.status
-        if self.channel.fold.has_content:
+        if begun == 0 or status == "connecting":
+            self._before_content(events, status, content=fold.content_events > begun)
+        if pending:
+            self._submit(urgent=begun == 0 or fold.terminal is not None)
+        self._size = size = self._written_size()
+        return size - self._settled_size <= self._pending_limit
+
+    def _before_content(self, events: Sequence[Event], status: LifecycleStatus, *, content: bool) -> None:
+        """Follow the upstream's state until content comes: afterwards nothing is tried again."""
+        if content:
             if status == "connecting":
                 self.channel.signal(Signal.CONNECTED)
         elif status == "streaming" and any(type(e) is Status and e.stage == "retrying" for e in events):
@@ -179,19 +181,25 @@ class StreamWriter:
     def _end(self, terminal: Terminal) -> None:
         fold = self.channel.fold
         if fold.usage is None:
-            usage = fold.estimated_usage(self._prompt_characters)
+            usage = self._usage()
             fold.apply(usage)
             self._pending.append(usage)
         fold.apply(terminal)
         self._pending.append(terminal)
+        self.seal()
+
+    def _usage(self) -> Usage:
+        fold = self.channel.fold
+        return fold.usage or fold.estimated_usage(self._prompt_characters)
+
+    def seal(self) -> None:
+        """Take no more events. What was written is still committed; without an end the stream is taken up later."""
         self._ended = True
-        self.channel.signal(_signal(terminal))
         self._release_drain()
 
     async def flush(self) -> None:
         """Wait until everything written so far is committed. Raises the `LogError` where the log lost the stream."""
-        if self.channel.failure is not None:
-            raise self.channel.failure
+        self.channel.check()
         target = self._next + len(self._inflight) + len(self._pending)
         if target > self._next:
             waiter = asyncio.get_running_loop().create_future()
@@ -199,35 +207,47 @@ class StreamWriter:
             await waiter
 
     def take(self) -> Append:
-        events = self._inflight = self._pending
-        self._pending = []
+        events, self._pending = self._pending, []
         try:
             segment = encode_segment(events)
-        except UnicodeEncodeError:
-            events = self._inflight = [scrub(event) for event in events]
+        except Exception:  # noqa: BLE001 - told by `_storable`, which finds the event at fault
+            events = self._storable(events)
             segment = encode_segment(events)
-        except Exception:
-            # Only a generator of the application's can bring values that JSON cannot carry.
-            _log.exception("stream %s: an event cannot be stored", self.channel.id)
-            events = self._inflight = self._refused()
-            segment = encode_segment(events)
+        self._inflight = events
         self._bytes += len(segment)
         self._taken_size = self._written_size()
         ended = None
         if self._ended and isinstance(events[-1], Done | Error):
-            ended = _ended(events[-1], self.channel.fold)
+            ended = _ended(events[-1], self._usage())
         return Append(StreamId(self.channel.id), self._next, len(events), segment, self._create, ended)
 
-    def _refused(self) -> list[Event]:
-        """What is stored in place of events that cannot be."""
+    def _storable(self, events: Sequence[Event]) -> list[Event]:
+        """What can be stored: lone surrogates replaced, and an error in place of what JSON cannot carry and after."""
         fold = self.channel.fold
-        self._ended = True
+        kept: list[Event] = []
+        for event in events:
+            try:
+                clean = _clean(event)
+            except Exception:
+                # Only a generator of the application's can bring such values.
+                _logger.exception("stream %s: an event cannot be stored", self.channel.id)
+                return kept + self._refusal(events[len(kept) :])
+            if event is fold.usage and isinstance(clean, Usage):
+                fold.usage = clean
+            kept.append(clean)
+        return kept
+
+    def _refusal(self, refused: Sequence[Event]) -> list[Event]:
+        """The end of a stream whose producer wrote `refused`, none of which is stored."""
+        fold = self.channel.fold
         self._pending = []
-        self.channel.status = "failed"
-        error = error_event(ProducerFailed("the application's stream made an event that cannot be stored"))
-        fold.usage = fold.estimated_usage(self._prompt_characters)
-        fold.terminal = error
-        return [fold.usage, error]
+        self.seal()
+        end: list[Event] = []
+        if fold.usage is None or any(event is fold.usage for event in refused):
+            fold.usage = fold.estimated_usage(self._prompt_characters)
+            end.append(fold.usage)
+        fold.terminal = error_event(ProducerFailed("the application's stream made an event that cannot be stored"))
+        return [*end, fold.terminal]
 
     def settled(self, now: float) -> bool:
         events, self._inflight = self._inflight, []
@@ -274,21 +294,19 @@ class StreamWriter:
         self._drain_waiters.clear()
 
 
-def _outcome(terminal: Terminal) -> Outcome:
-    if isinstance(terminal, Error):
-        return "failed"
-    return "cancelled" if terminal.reason == "cancelled" else "done"
+def _clean(event: Event) -> Event:
+    """The event as it can be encoded. Raises whatever says that it cannot."""
+    try:
+        encode_event(event)
+    except UnicodeEncodeError:
+        event = scrub(event)
+        encode_event(event)
+    return event
 
 
-def _signal(terminal: Terminal) -> Signal:
-    return {"failed": Signal.FAIL, "cancelled": Signal.CANCEL, "done": Signal.FINISH}[_outcome(terminal)]
-
-
-def _ended(terminal: Terminal, fold: Fold) -> Ended:
-    usage = fold.usage
-    assert isinstance(usage, Usage)
+def _ended(terminal: Terminal, usage: Usage) -> Ended:
     return Ended(
-        status=_outcome(terminal),
+        status=outcome(terminal),
         finished_ms=time.time_ns() // 1_000_000,
         usage=usage,
         finish_reason=terminal.reason if isinstance(terminal, Done) else None,

@@ -1,0 +1,64 @@
+# The front door. `make help` lists what there is; every target brings what it needs.
+#   make serve ARGS="--port 9000"     make test PYTHON=3.12 PYTEST_ARGS="-k cursor"
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint format types bench docs build clean node
+
+UV := scripts/uv
+ARGS ?=
+PYTEST_ARGS ?=
+# Another interpreter gets an environment of its own, so that nobody's .venv is rebuilt by a test run.
+ifdef PYTHON
+export UV_PYTHON := $(PYTHON)
+export UV_PROJECT_ENVIRONMENT := .venv-$(notdir $(PYTHON))
+endif
+RUN := $(UV) run --frozen
+PAGES := scripts/generate_pages.py scripts/reference.py
+PY_FILES := src tests benchmarks examples scripts
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+serve: ## start the server; flags in ARGS
+	@$(RUN) --no-dev headwater serve $(ARGS)
+
+test: node ## run all tests with coverage; more pytest arguments in PYTEST_ARGS
+	@$(RUN) pytest -n 2 --dist loadgroup --cov --cov-report term $(PYTEST_ARGS)
+
+# A machine without Node.js, or without a way to the npm registry, still runs every other test; see tests/conftest.py.
+node:
+	@scripts/tools node
+	@if command -v npm >/dev/null && ! cmp -s tests/node/package-lock.json tests/node/node_modules/.installed; then \
+	  npm ci --prefix tests/node --no-audit --no-fund --loglevel=error </dev/null \
+	  && cp tests/node/package-lock.json tests/node/node_modules/.installed \
+	  || echo "npm: the packages of tests/node could not be installed" >&2; fi
+
+lint: ## style, import rules, sizes, lock file
+	@$(RUN) ruff check $(PY_FILES)
+	@$(RUN) ruff format --check $(PY_FILES)
+	@$(RUN) lint-imports
+	@$(RUN) python scripts/check_sizes.py
+	@$(RUN) python scripts/check_tree.py
+	@$(UV) lock --check --quiet
+
+format: ## let ruff mend what it can
+	@$(RUN) ruff check --fix $(PY_FILES)
+	@$(RUN) ruff format $(PY_FILES)
+
+types: ## mypy --strict
+	@$(RUN) mypy
+
+bench: ## measure; prints one table (under three minutes)
+	@scripts/tools bench
+	@$(RUN) python -m benchmarks $(ARGS)
+
+docs: ## bring generated pages up to date and build the site into site/
+	@for script in $(PAGES); do $(RUN) python $$script; done
+	@NO_MKDOCS_2_WARNING=1 $(RUN) --group docs mkdocs build --strict
+
+build: ## wheel and source distribution into dist/
+	@$(UV) build --quiet
+
+clean: ## remove what the targets above made
+	@rm -rf dist site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

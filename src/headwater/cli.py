@@ -1,0 +1,121 @@
+"""The `headwater` command: names, flags and exit codes. What the commands do is in `terminal/`.
+
+Exit codes: 0 fine; 1 the answer or the connection failed; 2 wrong usage or configuration; 130 interrupted.
+Nothing heavy is imported here: `headwater --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ._version import __version__
+from .errors import ConfigError, HeadwaterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SERVE_HELP = """Start the server.
+
+Every setting is a flag here, a variable HEADWATER_NAME and a key of the TOML file, in this order of strength.
+"""
+
+
+class _Commands(TyperGroup):
+    """Makes the full `serve`, whose flags come from the settings, only when that command is meant.
+
+    The settings cost a quarter of a second to import, which every other command would pay.
+    """
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[:1] == ["serve"]:
+            self.add_command(serve_command(), "serve")
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    name="headwater",
+    cls=_Commands,
+    help="A streaming server for LLM answers: durable, resumable token streams over Server-Sent Events.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    # Settings are named with underscores; flags are accepted with either.
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+    },
+)
+
+Url = Annotated[str, typer.Option("--url", envvar="HEADWATER_URL", help="Address of the server.", metavar="URL")]
+Key = Annotated[str, typer.Option("--key", envvar="HEADWATER_API_KEY", help="API key.", metavar="TEXT")]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def serve_command() -> Any:
+    """`serve` with one flag a setting."""
+    from .terminal.flags import with_settings
+    from .terminal.serve import serve
+
+    single = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    single.command("serve")(with_settings(serve, SERVE_HELP))
+    return typer.main.get_command(single)
+
+
+@app.command("serve", help=SERVE_HELP)
+def _serve() -> None:
+    """Stands in the list of commands; `_Commands` puts the full one in its place before it runs."""
+
+
+@app.command()
+def chat(
+    model: Annotated[str, typer.Argument(help="Model; the server's default when left out.", metavar="[MODEL]")] = "",
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+) -> None:
+    """Talk to a model. Ctrl-C stops the answer, Ctrl-D leaves; with a pipe, answers its text and ends."""
+    from .terminal.chat import chat as run
+
+    raise typer.Exit(run(model, url=url, key=key))
+
+
+@app.command()
+def tail(
+    stream: Annotated[str, typer.Argument(help="Id of the stream.", metavar="STREAM")],
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    after: Annotated[str, typer.Option(help="Cursor to go on after, as `epoch.seq`.", metavar="CURSOR")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an event, with its cursor.")] = False,
+) -> None:
+    """Follow a stream to its end. The exit code is 1 when it ends in an error."""
+    from .terminal.tail import tail as run
+
+    raise typer.Exit(run(stream, url=url, key=key, after=after, as_json=as_json))
+
+
+@app.command()
+def version(as_json: Annotated[bool, typer.Option("--json", help="As a JSON object.")] = False) -> None:
+    """Print the version."""
+    if not as_json:
+        typer.echo(f"headwater {__version__}")
+        return
+    import json
+    import platform
+
+    facts = {"headwater": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    typer.echo(json.dumps(facts))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The entry point. Errors made for people become one line on stderr."""
+    try:
+        app(args=None if argv is None else list(argv))
+    except HeadwaterError as exc:
+        typer.echo(f"headwater: {exc.message}", err=True)
+        sys.exit(2 if isinstance(exc, ConfigError) else 1)
+
+
+if __name__ == "__main__":
+    main()

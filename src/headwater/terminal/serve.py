@@ -1,0 +1,96 @@
+"""`headwater serve`: the settings, the runtime, the server, and a banner that says what came of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from .._version import __version__
+from ..config import Settings, load_settings
+from ..errors import ConfigError, LogError
+from ..runtime import Runtime, open_runtime
+from ..server.handoff import HttpLimits
+from ..server.serving import Bind, Server, listen, loop_factory, raise_descriptor_limit
+from ..streams import RecoveryReport
+
+
+def serve(flags: dict[str, Any]) -> None:
+    """Runs until SIGINT or SIGTERM. Raises `ConfigError` for whatever keeps it from starting."""
+    settings = load_settings(**flags).check_exposure()
+    _configure_logging(settings.log_level)
+    for warning in (*settings.warnings(), raise_descriptor_limit(settings.max_streams)):
+        if warning is not None:
+            logging.getLogger("headwater").warning(warning)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_serve(settings))
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
+    if level == "info":
+        # What uvicorn tells at this level, our banner tells better.
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+async def _serve(settings: Settings) -> None:
+    bind = Bind(settings.host, settings.port)
+    # The port comes first: where it is taken, the data directory stays untouched.
+    with closing(listen(bind)) as listening:
+        try:
+            async with open_runtime(settings) as runtime:
+                limits = HttpLimits(max_header_bytes=settings.max_header_bytes)
+                server = Server(
+                    runtime.app, runtime.hub, bind, limits=limits, ready=lambda url: _announce(url, runtime)
+                )
+                await server.serve([listening])
+        except LogError as exc:
+            raise ConfigError(exc.message) from exc
+
+
+def _announce(url: str, runtime: Runtime) -> None:
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    console.print(f"[bold]headwater {__version__}[/bold]  {url}")
+    for name, text in banner(url, runtime):
+        console.print(f"  [dim]{name:<11}[/dim]", escape(text), sep="")
+
+
+def banner(url: str, runtime: Runtime) -> list[tuple[str, str]]:
+    """What an operator wants to see at start, as names and texts. Holds no secret."""
+    settings = runtime.settings
+    recovered = runtime.recovered
+    lines = [
+        ("providers", _providers(runtime.registry.names)),
+        ("log", f"sqlite in {settings.data_dir}" if settings.log == "sqlite" else "memory: nothing survives a restart"),
+        ("durability", settings.durability),
+        ("access", _access(settings)),
+        ("API", f"{url}/v1, documented at {url}/api-docs"),
+    ]
+    if recovered.continued or recovered.restarted or recovered.interrupted:
+        lines.append(("recovered", _recovered(recovered)))
+    return lines
+
+
+def _providers(names: Sequence[str]) -> str:
+    if set(names) <= {"replay"}:
+        return "none found, recordings only: set OPENAI_API_KEY or OPENAI_BASE_URL, or start Ollama"
+    return ", ".join(names)
+
+
+def _recovered(report: RecoveryReport) -> str:
+    ended = f"{report.interrupted} ended as interrupted"
+    return f"{report.continued} streams continued, {report.restarted} restarted, {ended}"
+
+
+def _access(settings: Settings) -> str:
+    if settings.api_keys:
+        return f"{len(settings.api_keys)} API key{'s' if len(settings.api_keys) > 1 else ''}"
+    if settings.exposed:
+        return "anonymous: whoever reaches this address may use it"
+    return "single user: this machine only, no key"

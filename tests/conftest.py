@@ -1,0 +1,57 @@
+"""What every test shares: programs that may be missing, and the order of the tests that kill processes.
+
+A test that needs a program carries its marker (scripts/tools.txt). Where the program is missing the test is skipped
+by name; under CI a skip is a failure, so that nothing goes unshown silently.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NODE_MODULES = ROOT / "tests" / "node" / "node_modules"
+
+
+def _missing() -> dict[str, str]:
+    """Marker → the first thing that its tests would miss here."""
+    commands = defaultdict(list)
+    for line in (ROOT / "scripts" / "tools.txt").read_text("utf-8").splitlines():
+        if line and not line.startswith("#"):
+            marker, command, _package = line.split()
+            commands[marker].append(command)
+    missing = {m: f"no `{c}`" for m, names in commands.items() for c in names if shutil.which(c) is None}
+    if not NODE_MODULES.is_dir():
+        missing.setdefault("node", "no tests/node/node_modules (`make test` installs it)")
+    return missing
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    missing = _missing()
+    for item in items:
+        for marker in item.iter_markers():
+            if marker.name in missing:
+                item.add_marker(pytest.mark.skip(reason=missing[marker.name]))
+        if item.get_closest_marker("chaos"):
+            item.add_marker(pytest.mark.xdist_group("chaos"))
+
+
+def _skips(config: pytest.Config) -> list[str]:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return sorted(report.nodeid for report in reporter.stats.get("skipped", [])) if reporter else []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if os.environ.get("CI") and exitstatus == pytest.ExitCode.OK and _skips(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if skipped := _skips(config):
+        verdict = "a failure under CI" if os.environ.get("CI") else "not shown on this machine"
+        terminalreporter.write_line(f"SKIPPED ({verdict}): {', '.join(skipped)}", red=True)

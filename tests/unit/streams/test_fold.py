@@ -1,0 +1,80 @@
+"""What a stream's events add up to."""
+
+from __future__ import annotations
+
+import pytest
+
+from headwater.events import (
+    Done,
+    Error,
+    Event,
+    Metadata,
+    Reasoning,
+    Source,
+    Sources,
+    Start,
+    Status,
+    Text,
+    ToolCall,
+    Usage,
+)
+from headwater.streams.fold import Fold, fold
+
+
+def test_an_empty_fold() -> None:
+    state = fold([])
+    assert not state.has_content
+    assert (state.usage, state.terminal, state.served) == (None, None, None)
+
+
+def test_the_start_names_model_and_provider() -> None:
+    state = fold([Start("s", "m", 5, "p")])
+    assert (state.model, state.provider, state.has_content) == ("m", "p", False)
+
+
+@pytest.mark.parametrize("event", [Text("abc"), Reasoning("abc"), ToolCall(0, "id", "abc"), Text("")])
+def test_content_begins_the_answer(event: Event) -> None:
+    assert fold([event]).has_content
+
+
+@pytest.mark.parametrize("event", [Status("queued"), Sources([Source("t")]), Metadata({"a": 1}), Usage(1, 1)])
+def test_what_is_no_content_does_not(event: Event) -> None:
+    """A lifecycle event must not commit the stream, so that the error after it can still fall back (bifrost #5395)."""
+    assert not fold([event]).has_content
+
+
+def test_characters_are_counted_by_kind() -> None:
+    state = fold(
+        [Text("abc"), Text("d"), Reasoning("efgh"), ToolCall(0, "id", "fn", "{}"), ToolCall(0, arguments="xyz")]
+    )
+    assert (state.content_events, state.content_characters, state.reasoning_characters) == (5, 4 + 4 + 3, 4)
+
+
+def test_metadata_adds_up() -> None:
+    assert fold([Metadata({"a": 1, "b": 1}), Metadata({"b": 2})]).served == {"a": 1, "b": 2}
+
+
+def test_recoveries_are_counted() -> None:
+    assert fold([Status("recovering"), Status("queued"), Status("recovering")]).recoveries == 2
+
+
+@pytest.mark.parametrize("end", [Done("stop"), Error("interrupted", "x")])
+def test_usage_and_the_end(end: Done | Error) -> None:
+    state = fold([Usage(3, 5), end])
+    assert (state.usage, state.terminal) == (Usage(3, 5), end)
+
+
+def test_estimated_usage_says_so_and_rounds_up() -> None:
+    """Usage is never missing or zero for an answer that has text (litellm #11915, #17136)."""
+    state = fold([Text("a" * 9), Reasoning("b" * 5)])
+    usage = state.estimated_usage(17)
+    assert usage == Usage(prompt_tokens=5, completion_tokens=3 + 2, reasoning_tokens=2, source="estimated")
+    assert fold([]).estimated_usage(0).total_tokens == 0
+
+
+@pytest.mark.parametrize("thing", ["a string", 5, None, {"type": "text"}])
+def test_what_is_no_event_is_refused(thing: object) -> None:
+    """Stored, it would make the stream undecodable for ever."""
+    state = Fold()
+    with pytest.raises(TypeError, match="no event"):
+        state.apply(thing)  # type: ignore[arg-type]

@@ -1,0 +1,202 @@
+"""All streams of one process: known, counted, let go of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from headwater.errors import LogUnavailable, QueueFull
+from headwater.events import Done, Error, Start, StreamId, Text, Usage, encode_segment
+from headwater.request import ChatRequest, encode_request
+from headwater.streams import Append, Fold, StreamSettings, Writer
+
+from .kit import FAST, MemorySink, Script, World, eventually, fill
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with World(settings=FAST) as world:
+        yield world
+
+
+async def test_a_stream_is_known_while_it_lives(world: World) -> None:
+    script = Script()
+    generation = await world.create(script)
+    stream = generation.channel.id
+    assert world.generations.get(stream) is generation
+    assert world.generations.channel(stream) is generation.channel
+    assert (len(world.generations), list(world.generations)) == (1, [generation])
+    script.finish()
+    await generation.channel.wait_end()
+    await eventually(lambda: world.generations.get(stream) is None)
+    assert world.generations.channel(stream) is None
+    assert len(world.generations) == 0
+
+
+async def test_a_full_queue_refuses_before_anything_is_stored() -> None:
+    async with World(settings=StreamSettings(max_streams=1, max_queued=0)) as world:
+        await world.create(Script())
+        with pytest.raises(QueueFull):
+            await world.create(Script())
+        assert len(world.generations) == 1
+        assert len(world.log.groups) == 1
+
+
+async def test_what_the_log_lost_is_unsettled(world: World) -> None:
+    script = Script()
+    generation = await world.create(script)
+    await script.started.wait()
+    world.log.always = LogUnavailable("disk full")
+    script.say("a")
+    with pytest.raises(LogUnavailable):
+        await generation.channel.wait_end()
+    await script.stopped.wait()
+    assert world.generations.unsettled == {generation.channel.id: generation}
+    assert world.generations.channel(generation.channel.id) is generation.channel
+    assert len(world.generations) == 0
+
+
+async def test_a_creation_whose_answer_was_lost_may_be_stored(world: World) -> None:
+    """It would otherwise be found `streaming` until the next start (cloudflare/agents #1485)."""
+    world.log.lie = 100
+    with pytest.raises(LogUnavailable):
+        await world.create(Script())
+    assert len(world.generations.unsettled) == 1
+
+
+async def test_a_long_outage_does_not_gather_what_was_never_stored() -> None:
+    """Memory grows with failed streams (litellm #12685, #6404)."""
+    async with World(settings=StreamSettings(max_streams=3, log_retry_s=0)) as world:
+        world.log.always = LogUnavailable("disk full")
+        for _ in range(10):
+            with pytest.raises(LogUnavailable):
+                await world.create(Script())
+        assert len(world.generations.unsettled) == 3
+
+
+async def test_a_conflict_means_that_the_end_is_not_ours(world: World) -> None:
+    script = Script()
+    generation = await world.create(script)
+    stream = StreamId(generation.channel.id)
+    await world.log.commit([Append(stream, 1, 1, encode_segment([Text("foreign")]))])
+    script.say("a")
+    await eventually(lambda: generation.channel.failure)
+    assert world.generations.unsettled == {}
+    await script.stopped.wait()
+
+
+async def test_finishing_waits_for_the_running(world: World) -> None:
+    script = Script()
+    generation = await world.create(script)
+    finishing = asyncio.create_task(world.generations.finish(1000))
+    await asyncio.sleep(0)
+    script.say("a")
+    script.finish()
+    await finishing
+    assert generation.channel.terminal == Done("stop")
+    await world.generations.finish(1000)
+
+
+async def test_what_does_not_finish_in_time_is_handed_over(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    script = Script()
+    generation = await world.create(script)
+    script.say("a")
+    await eventually(lambda: generation.channel.next_seq == 2)
+    await world.generations.finish(0.01)
+    assert script.stopped.is_set()
+    assert world.log.committed(generation.channel.id)[-1] == Text("a")
+    assert "1 streams did not finish" in caplog.text
+
+
+class Deaf:
+    def __init__(self, *, ends: bool) -> None:
+        self._ends = ends
+        self.cancels = 0
+        self.release = asyncio.Event()
+
+    async def run(self, writer: Writer) -> None:
+        if self._ends:
+            writer.write([Done("stop")])
+        while not self.release.is_set():
+            try:
+                await self.release.wait()
+            except asyncio.CancelledError:
+                self.cancels += 1
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["after its end", "in mid-answer"])
+async def test_a_producer_that_ignores_everything_does_not_hold_up_the_shutdown(world: World, ends: bool) -> None:
+    deaf = Deaf(ends=ends)
+    generation = await world.create(deaf)
+    if ends:
+        await generation.channel.wait_end()
+    await asyncio.sleep(0)
+    await world.generations.finish(0)
+    assert deaf.cancels >= 1
+    deaf.release.set()
+    assert generation.task is not None
+    await asyncio.wait((generation.task,))
+
+
+async def test_what_is_closed_up_takes_no_slot() -> None:
+    async with World(settings=StreamSettings(max_streams=1, max_queued=0)) as world:
+        await world.create(Script())
+        await fill(world.log, "old", [Text("a")])
+        record = await world.log.get(StreamId("old"))
+        assert record is not None
+        generation = world.generations.close_up(record, Fold())
+        assert generation.channel.status == "recovering"
+        generation.writer.end(Error("interrupted", "x"))
+        generation.sweep(world.now + 10_000)
+        assert (await generation.channel.wait_end()).reason == "interrupted"
+        assert world.log.committed("old")[-1] == Error("interrupted", "x")
+        assert world.generations._admission.running == 1
+
+
+async def test_what_is_closed_up_is_not_produced(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    record = await fill(world.log, "old", [])
+    held = await world.log.get(record.id)
+    assert held is not None
+    generation = world.generations.close_up(held, Fold())
+    generation.start()
+    assert (await generation.channel.wait_end()).reason == "producer_failed"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "prompt_tokens"),
+    [(encode_request(ChatRequest("m", [{"role": "user", "content": "a" * 40}])), 10), (b"", 0), (b"damaged", 0)],
+    ids=["stored", "none", "damaged"],
+)
+async def test_usage_is_settled_from_the_stored_request(world: World, request_bytes: bytes, prompt_tokens: int) -> None:
+    """No usage on abort (vercel/ai #7628): a stream taken up knows its prompt from the log."""
+    state = Fold()
+    state.apply(Start("s", "m", 0))
+    state.apply(Text("a" * 8))
+    for generation in (
+        world.generations.close_up(world.record(request=request_bytes), state),
+        world.generations.take_up(world.record(request=request_bytes), state, Script),
+    ):
+        state.usage = None
+        generation.writer.end(Done("cancelled"))
+        assert state.usage == Usage(prompt_tokens, 2, "estimated")
+
+
+async def test_viewers_of_a_lost_stream_leave_nothing_behind(world: World) -> None:
+    script = Script()
+    generation = await world.create(script)
+    world.watch(generation.channel, MemorySink())
+    world.log.always = LogUnavailable("disk full")
+    script.say("a")
+    await eventually(lambda: generation.channel.failure)
+    assert generation.channel.viewers == []
+
+
+async def test_clearing_forgets_everything(world: World) -> None:
+    generation = await world.create(Script())
+    world.generations.unsettled["x"] = generation
+    world.generations.clear()
+    assert len(world.generations) == 0
+    assert world.generations.unsettled == {}
+    generation.cancel()

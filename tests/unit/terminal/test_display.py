@@ -1,0 +1,119 @@
+"""Events on a terminal and into a pipe."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from headwater.events import (
+    Done,
+    Error,
+    Event,
+    Metadata,
+    Reasoning,
+    Source,
+    Sources,
+    Start,
+    Status,
+    Text,
+    ToolCall,
+    Usage,
+)
+from headwater.terminal.display import Display, consoles, printable, usage_line
+
+EVERYTHING: list[Event] = [
+    Start("s", "m", 1),
+    Status("queued", position=3),
+    Status("searching", message="Searching documents..."),
+    Sources([Source("passage", title="Handbook", url="https://h.example"), Source("only text")]),
+    Reasoning("hmm"),
+    Text("Hel"),
+    Text("lo"),
+    ToolCall(0, id="c", name="weather", arguments='{"city":'),
+    ToolCall(0, arguments='"Bern"}'),
+    Metadata({"served": "m"}),
+    Usage(12, 34, reasoning_tokens=5),
+    Done("stop"),
+]
+
+
+def _display(*, terminal: bool) -> tuple[Display, io.StringIO, io.StringIO]:
+    out, notes = io.StringIO(), io.StringIO()
+    return (
+        Display(
+            Console(file=out, force_terminal=terminal, color_system=None, width=80),
+            Console(file=notes, force_terminal=terminal, color_system=None, width=80),
+        ),
+        out,
+        notes,
+    )
+
+
+def test_a_pipe_gets_the_exact_text_and_nothing_else() -> None:
+    display, out, notes = _display(terminal=False)
+    for event in [*EVERYTHING[:-2], Text("\x1b[31m\r\n"), *EVERYTHING[-2:]]:
+        display.show(event)
+    assert out.getvalue() == "Hello\x1b[31m\r\n"
+    assert notes.getvalue() == ""
+
+
+def test_a_terminal_gets_all_of_it_on_lines_of_its_own() -> None:
+    display, out, notes = _display(terminal=True)
+    for event in EVERYTHING:
+        display.show(event)
+    assert out.getvalue() == 'hmmHello\n→ weather {"city":"Bern"}\n'
+    assert notes.getvalue().splitlines() == [
+        "queued",
+        "Searching documents...",
+        "[1] Handbook https://h.example",
+        "[2] only text",
+        "12 + 34 tokens (5 reasoning)",
+    ]
+
+
+def test_an_answer_cannot_drive_the_terminal() -> None:
+    """CWE-150: an escape sequence in an answer is shown, never obeyed."""
+    display, out, notes = _display(terminal=True)
+    display.show(Text("a\x1b]52;c;ZXZpbA==\x07b\tc\n\x9b2J"))
+    display.show(Error("provider_error", "no \x1b[2J"))
+    assert "\x1b" not in out.getvalue() + notes.getvalue()
+    assert "\x9b" not in out.getvalue()
+    assert "b\tc\n" in printable("\x07b\tc\n")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_errors_and_unusual_ends_are_told_apart_from_the_text(terminal: bool) -> None:
+    display, out, notes = _display(terminal=terminal)
+    display.show(Text("partial"))
+    display.show(Error("interrupted", "the server stopped"))
+    display.show(Done("cancelled"))
+    assert out.getvalue() == "partial\n"
+    assert notes.getvalue() == "interrupted: the server stopped\n(cancelled)\n"
+
+
+def test_a_replay_is_announced() -> None:
+    display, out, notes = _display(terminal=True)
+    display.show(Text("half"))
+    display.restart()
+    assert out.getvalue() == "half\n"
+    assert "starts again" in notes.getvalue()
+
+
+def test_an_empty_piece_moves_nothing() -> None:
+    display, out, _ = _display(terminal=True)
+    display.show(Text(""))
+    display.end_line()
+    assert out.getvalue() == ""
+
+
+def test_estimated_usage_says_so() -> None:
+    assert usage_line(Usage(1, 2, source="estimated")) == "about 1 + 2 tokens"
+
+
+def test_answer_and_notes_go_to_different_files(capsys: pytest.CaptureFixture[str]) -> None:
+    out, notes = consoles()
+    Display(out, notes).show(Text("answer"))
+    Display(out, notes).note("note")
+    assert capsys.readouterr() == ("answer", "note\n")

@@ -1,0 +1,59 @@
+"""Flags made from the settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from headwater.config import Settings
+from headwater.terminal.flags import choices_of, default_of, metavar_of, with_settings
+
+
+def _app(seen: list[dict[str, Any]]) -> typer.Typer:
+    app = typer.Typer(add_completion=False)
+    app.command()(with_settings(seen.append, "Help."))
+    return app
+
+
+def test_every_setting_is_a_flag_and_only_what_was_given_is_passed_on() -> None:
+    for name in Settings.model_fields:
+        flag = "--" + name.replace("_", "-")
+        seen: list[dict[str, Any]] = []
+        is_switch = Settings.model_fields[name].annotation is bool
+        result = CliRunner().invoke(_app(seen), [flag] if is_switch else [flag, "1"])
+        assert result.exit_code == 0, result.output
+        assert seen == [{name: True if is_switch else "1"}]
+
+
+def test_a_switch_can_be_turned_off_against_the_file() -> None:
+    seen: list[dict[str, Any]] = []
+    CliRunner().invoke(_app(seen), ["--no-allow-anonymous"])
+    assert seen == [{"allow_anonymous": False}]
+
+
+@pytest.mark.parametrize(
+    ("name", "metavar", "default"),
+    [
+        ("port", "NUMBER", "8000"),
+        ("heartbeat_s", "SECONDS", "15"),
+        ("retry_ms", "MS", "2000"),
+        ("max_body_bytes", "BYTES", "8388608"),
+        ("data_dir", "DIRECTORY", "$XDG_DATA_HOME/headwater, else ~/.local/share/headwater"),
+        ("durability", "memory|commit|fsync", "commit"),
+        ("api_keys", "TEXT", "none"),
+        ("linger_s", "SECONDS", "per dialect"),
+        ("allow_anonymous", "TEXT", "false"),
+        ("config", "FILE", "none"),
+    ],
+)
+def test_units_and_defaults_are_shown(name: str, metavar: str, default: str) -> None:
+    field = Settings.model_fields[name]
+    assert metavar_of(name, field) == metavar
+    assert default_of(field) == default
+
+
+def test_literal_settings_have_choices() -> None:
+    assert choices_of(Settings.model_fields["durability"]) == ("memory", "commit", "fsync")

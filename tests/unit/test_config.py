@@ -1,0 +1,193 @@
+"""The settings: sources and their order, bounds, and errors a person can act on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from headwater.config import Settings, default_data_dir, load_settings
+from headwater.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"HEADWATER_{name.upper()}", raising=False)
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "headwater.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_names_and_defaults_fixed_by_the_issue() -> None:
+    settings = load_settings()
+    assert (settings.host, settings.port, settings.durability) == ("127.0.0.1", 8000, "commit")
+    assert (settings.heartbeat_s, settings.head_wait_s, settings.log) == (15, 5, "sqlite")
+    fixed = """host port data_dir log database_url redis_url durability default_model linger_s heartbeat_s
+        first_token_timeout_s idle_timeout_s total_timeout_s head_wait_s flush_ms max_connections max_body_bytes
+        api_keys cors_origins"""
+    assert set(fixed.split()) <= set(Settings.model_fields)
+
+
+def test_flags_beat_the_environment_which_beats_the_file_which_beats_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _file(tmp_path, "port = 1\nheartbeat_s = 1\ngrace_s = 1\n")
+    monkeypatch.setenv("HEADWATER_PORT", "2")
+    monkeypatch.setenv("HEADWATER_HEARTBEAT_S", "2")
+    settings = load_settings(config=str(path), port="3", linger_s=None)
+    assert (settings.port, settings.heartbeat_s, settings.grace_s, settings.retry_ms) == (3, 2, 1, 2000)
+
+
+def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_CONFIG", str(_file(tmp_path, "port = 77")))
+    assert load_settings().port == 77
+
+
+def test_a_tilde_in_a_path_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    _file(tmp_path, 'data_dir = "~/streams"')
+    assert load_settings(config="~/headwater.toml").data_dir == tmp_path / "streams"
+
+
+def test_lists_are_comma_separated_text_or_toml_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_API_KEYS", " one, two ,,")
+    path = _file(tmp_path, 'cors_origins = ["https://a.example", "http://localhost:3000"]')
+    settings = load_settings(config=path)
+    assert [key.get_secret_value() for key in settings.api_keys] == ["one", "two"]
+    assert settings.cors_origins == ("https://a.example", "http://localhost:3000")
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_PORT", "")
+    assert load_settings().port == 8000
+
+
+def test_keys_are_never_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "hunter2" not in repr(load_settings(api_keys="hunter2", redis_url="redis://:hunter2@h"))
+    with pytest.raises(ConfigError) as caught:
+        load_settings(api_keys=["hunter2", 5], redis_url={"hunter2": 1})
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(ValidationError) as raw:
+        Settings(api_keys=["hunter2", 5])  # type: ignore[arg-type]
+    assert "hunter2" not in str(raw.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"port": "70000"}, "port: should be less than or equal to 65535, not '70000'"),
+        ({"port": "http"}, "port: should be a valid integer"),
+        ({"heartbeat_s": "nan"}, "heartbeat_s: should be"),
+        ({"total_timeout_s": "inf"}, "total_timeout_s: should be"),
+        ({"flush_ms": 26}, "flush_ms: should be less than or equal to 25"),
+        ({"log": "rocks"}, "log: should be 'memory', 'sqlite', 'postgres' or 'redis', not 'rocks'"),
+        ({"log": "postgres"}, "this release has memory and sqlite"),
+        ({"log": "redis"}, "this release has memory and sqlite"),
+        ({"log": "sqlite", "durability": "memory"}, "contradict"),
+        ({"log": "memory", "durability": "fsync"}, "contradict"),
+        ({"cors_origins": "a.example"}, "cors_origins: an origin is"),
+        ({"cors_origins": "https://a.example/path"}, "cors_origins: an origin is"),
+        ({"prot": 1}, "'prot' is not a setting; did you mean 'port'?"),
+        ({"qqqq": 1}, "'qqqq' is not a setting"),
+        ({"config": "/nonexistent/headwater.toml"}, "cannot read /nonexistent/headwater.toml: No such file"),
+    ],
+)
+def test_one_readable_line_for_a_wrong_value(values: dict[str, object], expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(**values)
+    message = str(caught.value)
+    assert expected in message
+    assert "\n" not in message
+
+
+def test_the_line_names_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _file(tmp_path, "grace_s = -1")
+    with pytest.raises(ConfigError, match="grace_s in the settings file: should be greater"):
+        load_settings(config=path)
+    monkeypatch.setenv("HEADWATER_GRACE_S", "-2")
+    with pytest.raises(ConfigError, match=r"HEADWATER_GRACE_S: should be greater.*not '-2'"):
+        load_settings(config=path)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("heartbeat = 3", "headwater.toml: 'heartbeat' is not a setting; did you mean 'heartbeat_s'?"),
+        ("config = 'x.toml'", "'config' is not a setting"),
+        ("port 80", "is not TOML"),
+    ],
+)
+def test_a_wrong_file(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(config=_file(tmp_path, text))
+    assert expected in str(caught.value)
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    path = tmp_path / "headwater.toml"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="is not TOML"):
+        load_settings(config=path)
+
+
+@pytest.mark.parametrize(
+    "values", [{"log": "memory"}, {"durability": "memory"}, {"log": "memory", "durability": "memory"}]
+)
+def test_memory_is_one_choice(values: dict[str, object]) -> None:
+    settings = load_settings(**values)
+    assert (settings.log, settings.durability) == ("memory", "memory")
+
+
+@pytest.mark.parametrize(
+    ("host", "exposed"),
+    [
+        ("127.0.0.1", False),
+        ("127.9.9.9", False),
+        ("localhost", False),
+        ("::1", False),
+        ("[::1]", False),
+        ("0.0.0.0", True),
+        ("::", True),
+        ("10.0.0.1", True),
+        ("box.example", True),
+    ],
+)
+def test_which_hosts_are_exposed(host: str, exposed: bool) -> None:
+    settings = load_settings(host=host)
+    assert settings.exposed is exposed
+    if not exposed:
+        assert settings.check_exposure() is settings
+        return
+    with pytest.raises(ConfigError, match="can be reached by others"):
+        settings.check_exposure()
+    load_settings(host=host, api_keys="k").check_exposure()
+    load_settings(host=host, allow_anonymous=True).check_exposure()
+
+
+def test_an_unused_address_of_a_later_log_only_warns() -> None:
+    assert load_settings().warnings() == []
+    [warning] = load_settings(redis_url="redis://h").warnings()
+    assert warning.startswith("redis_url is set but not used")
+
+
+def test_the_default_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert default_data_dir() == tmp_path / "headwater"
+    monkeypatch.setenv("XDG_DATA_HOME", "relative/is/ignored")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_data_dir() == tmp_path / ".local/share/headwater"
+    monkeypatch.delenv("XDG_DATA_HOME")
+    assert load_settings().data_dir == tmp_path / ".local/share/headwater"
+
+
+def test_every_setting_says_what_it_is_and_numbers_have_bounds() -> None:
+    for name, field in Settings.model_fields.items():
+        assert field.description, name
+        if field.annotation in (int, float):
+            bounds = {type(item).__name__ for item in field.metadata}
+            assert bounds & {"Ge", "Gt"}, name

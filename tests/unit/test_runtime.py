@@ -1,0 +1,174 @@
+"""The composition: opens everything, closes everything, also half-way."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from headwater import runtime
+from headwater.config import Settings, load_settings
+from headwater.errors import ConfigError, LogInUse, LogUnavailable, UnknownModel
+from headwater.logs import MemoryLog
+from headwater.request import ChatRequest
+from headwater.runtime import open_runtime, server_settings, stream_settings
+from headwater.streams import StreamSettings
+from headwater.streams.log import Query, StreamRecord
+from tests.upstream import Upstream
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"HEADWATER_{name.upper()}", raising=False)
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return load_settings(data_dir=tmp_path, grace_s=0, heartbeat_s=3)
+
+
+async def test_everything_runs_and_nothing_stays(settings: Settings) -> None:
+    """P10: tasks, files and the directory's lock are back where they were."""
+    before = asyncio.all_tasks()
+    async with open_runtime(settings) as running:
+        assert running.hub.accepting
+        assert running.hub.settings.heartbeat_s == 3
+        assert running.registry.names == ["ollama", "replay"]
+        with pytest.raises(LogInUse):
+            async with open_runtime(settings):
+                pytest.fail("two owners of one directory")
+        assert running.hub.accepting
+    assert not running.hub.accepting
+    assert asyncio.all_tasks() == before
+    async with open_runtime(settings):
+        pass
+
+
+async def test_models_are_those_of_the_registry(settings: Settings) -> None:
+    async with open_runtime(settings) as running:
+        directory = runtime.Directory(running.registry, created=7)
+        [card] = await directory.list()
+        assert (card.id, card.created, card.owned_by) == ("replay/welcome", 7, "replay")
+        found = await directory.resolve("replay/welcome")
+        assert (found.model, found.provider_name) == ("replay/welcome", "replay")
+        assert hasattr(found.producer_factory(ChatRequest("replay/welcome", [])), "run")
+    async with open_runtime(settings, providers=False) as bare:
+        assert bare.registry.names == []
+        with pytest.raises(UnknownModel):
+            await runtime.Directory(bare.registry, created=7).resolve(None)
+
+
+async def test_connections_to_providers_end_with_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Upstream() as upstream:
+        monkeypatch.setenv("OPENAI_BASE_URL", upstream.openai_url)
+        async with open_runtime(settings) as running:
+            assert "fake-1" in [listed.model for listed in await running.registry.models()]
+            assert upstream.open_connections == 1  # kept alive
+        await upstream.until(lambda: upstream.open_connections == 0)
+
+
+async def test_a_provider_that_cannot_work_leaves_no_lock_behind(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://[broken")
+    with pytest.raises(ConfigError, match="OLLAMA_HOST"):
+        async with open_runtime(settings):
+            pytest.fail("opened")
+    monkeypatch.delenv("OLLAMA_HOST")
+    async with open_runtime(settings):
+        pass
+
+
+class BrokenLog(MemoryLog):
+    async def find(self, query: Query) -> list[StreamRecord]:
+        raise LogUnavailable("the disk is gone")
+
+
+async def test_a_start_that_fails_half_way_leaves_no_task(settings: Settings) -> None:
+    before = asyncio.all_tasks()
+    log = BrokenLog()
+    with pytest.raises(LogUnavailable):
+        async with open_runtime(settings, log=log):
+            pytest.fail("opened")
+    assert asyncio.all_tasks() == before
+    await log.close()
+
+
+class Upkept(MemoryLog):
+    """Counts its maintenance, once it has failed in all the ways given."""
+
+    def __init__(self, *failures: Exception) -> None:
+        super().__init__()
+        self.failures = list(failures)
+        self.expired: list[tuple[float | None, int | None]] = []
+        self.twice = asyncio.Event()
+
+    async def compact(self) -> int:
+        if self.failures:
+            raise self.failures.pop(0)
+        return 0
+
+    async def expire(self, *, now_ms: int, max_age_s: float | None, max_bytes: int | None) -> int:
+        self.expired.append((max_age_s, max_bytes))
+        if len(self.expired) == 2:
+            self.twice.set()
+        return 0
+
+
+async def test_maintenance_goes_on_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runtime, "MAINTENANCE_INTERVAL_S", 0)
+    log = Upkept(LogUnavailable("busy"), ZeroDivisionError())
+    settings = load_settings(data_dir=tmp_path, retention_max_age_s=0, retention_max_bytes=5)
+    async with open_runtime(settings, log=log, providers=False):
+        await asyncio.wait_for(log.twice.wait(), 10)
+    assert log.expired[0] == (None, 5)
+    assert "could not be tidied: busy" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+    await log.close()
+
+
+class Plain:
+    """A log with the five methods only."""
+
+    def __init__(self) -> None:
+        inner = MemoryLog()
+        self.commit, self.read, self.get, self.find, self.close = (
+            inner.commit,
+            inner.read,
+            inner.get,
+            inner.find,
+            inner.close,
+        )
+
+
+async def test_a_log_needs_no_extra_abilities(tmp_path: Path) -> None:
+    log = Plain()
+    async with open_runtime(load_settings(data_dir=tmp_path), log=log, providers=False) as running:
+        assert await running.hub.list(owner="") == []
+    await log.close()
+
+
+def test_every_setting_of_the_core_has_its_name_in_the_settings() -> None:
+    """A renamed one would silently stay at its default."""
+    internal = {"log_retry_s", "max_pending_bytes", "max_recoveries"}
+    assert set(StreamSettings.__struct_fields__) - set(Settings.model_fields) == internal
+    defaults = load_settings()
+    assert stream_settings(defaults) == StreamSettings()
+
+
+@pytest.mark.parametrize(
+    ("values", "single_user"),
+    [({}, True), ({"api_keys": "k"}, False), ({"host": "0.0.0.0", "allow_anonymous": True}, False)],
+)
+def test_who_is_let_in(values: dict[str, object], single_user: bool) -> None:
+    made = server_settings(load_settings(**values))
+    assert made.single_user is single_user
+    assert made.api_keys == (("k",) if "api_keys" in values else ())
+    assert server_settings(load_settings(**values), single_user=False).single_user is False
