@@ -83,8 +83,9 @@ def run(options: argparse.Namespace) -> tuple[dict[str, Table], dict[str, str]]:
                 upstream, swarm, directory, server_core, command, options.seconds, options.streams, options.runs
             )
             for scenario in options.only or SCENARIOS:
+                start = time.monotonic()
                 tables[scenario] = SCENARIOS[scenario](bench)
-                print(render(tables[scenario]), flush=True)
+                print(render(tables[scenario]) + f"({time.monotonic() - start:.0f} s)\n", flush=True)
     return tables, facts
 
 

@@ -1,7 +1,8 @@
 """The canonical events of a stream and their one stored encoding.
 
 An event is immutable. Its position in the log (`seq`: 0, 1, 2 …) is not part of it: the log knows it.
-This module must not know of providers, dialects, storage or HTTP.
+This module must not know of providers, dialects, storage or HTTP. Structs that exist once a token are made with
+`gc=False`: they cannot be part of a cycle, and the collector's passes over them were the largest pauses of a busy loop.
 
 Stored encoding, version 1: a *segment* is the byte ``1`` followed by a JSON array of event objects, each with its
 tag in ``type`` and with fields that hold their default left out:
@@ -61,7 +62,7 @@ class Sources(msgspec.Struct, frozen=True, tag="sources", tag_field="type", omit
     items: list[Source]
 
 
-class Text(msgspec.Struct, frozen=True, tag="text", tag_field="type", omit_defaults=True):
+class Text(msgspec.Struct, frozen=True, gc=False, tag="text", tag_field="type", omit_defaults=True):
     """A piece of the answer. `choice` counts from 0 (OpenAI's `n`); `refusal` marks a refusal's text."""
 
     text: str
@@ -70,7 +71,7 @@ class Text(msgspec.Struct, frozen=True, tag="text", tag_field="type", omit_defau
     logprobs: JsonObject | None = None
 
 
-class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type", omit_defaults=True):
+class Reasoning(msgspec.Struct, frozen=True, gc=False, tag="reasoning", tag_field="type", omit_defaults=True):
     """A piece of the model's thinking. `signature` is the provider's proof of it, where it gives one."""
 
     text: str
@@ -78,7 +79,7 @@ class Reasoning(msgspec.Struct, frozen=True, tag="reasoning", tag_field="type", 
     signature: str = ""
 
 
-class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type", omit_defaults=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False, tag="tool_call", tag_field="type", omit_defaults=True):
     """A piece of a tool call. The first of an `index` has `id` and `name`; `arguments` pieces add up to JSON text."""
 
     index: int
@@ -88,7 +89,7 @@ class ToolCall(msgspec.Struct, frozen=True, tag="tool_call", tag_field="type", o
     choice: int = 0
 
 
-class Usage(msgspec.Struct, frozen=True, tag="usage", tag_field="type", omit_defaults=True):
+class Usage(msgspec.Struct, frozen=True, gc=False, tag="usage", tag_field="type", omit_defaults=True):
     """Token counts, settled once a stream, just before its end. `details` keeps the provider's own breakdown."""
 
     prompt_tokens: int
@@ -125,7 +126,7 @@ class Error(msgspec.Struct, frozen=True, tag="error", tag_field="type", omit_def
     retry_after_s: float | None = None
 
 
-class Done(msgspec.Struct, frozen=True, tag="done", tag_field="type", omit_defaults=True):
+class Done(msgspec.Struct, frozen=True, gc=False, tag="done", tag_field="type", omit_defaults=True):
     """Terminal. `reason` is the first choice's; `reasons` holds one per choice where there are several."""
 
     reason: FinishReason

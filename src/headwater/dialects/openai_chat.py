@@ -29,6 +29,8 @@ from ..sse import comment
 from ..streams.ports import EncoderFactory, StreamView
 from .base import HEARTBEAT, Decoded, Dialect, EncodeOptions, check, decode_object, json_line
 
+_encode_text = msgspec.json.Encoder().encode
+
 NAME = "openai_chat"
 MAX_CHOICES = 128
 
@@ -149,7 +151,11 @@ class ChatEncoder:
 
     def encode(self, seq: int, event: Event) -> bytes:
         if type(event) is Text and event.choice == 0 and not event.refusal and event.logprobs is None:
-            return b"%b%d%b%b%b" % (self._id, seq, self._text_prefix, json_line(event.text), _TEXT_SUFFIX)
+            try:
+                text = _encode_text(event.text)
+            except UnicodeEncodeError:
+                text = json_line(event.text)
+            return b"%b%d%b%b%b" % (self._id, seq, self._text_prefix, text, _TEXT_SUFFIX)
         return self._encode_other(seq, event)
 
     def reset(self, reason: str) -> bytes:

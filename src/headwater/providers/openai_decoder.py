@@ -11,18 +11,20 @@ from collections.abc import Callable
 import msgspec
 
 from ..errors import FrameTooLarge, ProviderProtocolError, ProviderTruncated
-from ..events import Event
+from ..events import Event, Text
 from ..sse import DataParser
 from .lenient import decode_lenient, excerpt, is_json
 from .openai_answer import OpenAIAnswer
 from .openai_shapes import Chunk, FirstChunk, decode_chunk, decode_first_chunk
 from .rejections import is_error_object, rejection_in_band
+from .repeated_frame import RepeatedFrame
 
 # A security limit for answers that come as one JSON object; the SSE parser has its own per event.
 _MAX_WHOLE_BYTES = 32 * 2**20
 _BOM = b"\xef\xbb\xbf"
 _WHITESPACE = b" \t\r\n"
 _DONE = b"[DONE]"
+_FRAME = b"data: \n\n"
 # Fields whose text may be cut anywhere, also inside a character.
 _PIECES = frozenset({"content", "reasoning_content", "reasoning", "refusal", "arguments", "text", "thinking"})
 
@@ -30,12 +32,24 @@ _PIECES = frozenset({"content", "reasoning_content", "reasoning", "refusal", "ar
 class OpenAIDecoder:
     """See `ports.Decoder`. Understands the SSE stream and, where a server ignores `stream`, the whole JSON answer."""
 
-    __slots__ = ("_answer", "_decode", "_ended", "_secret", "_sniffed", "_sse", "_whole")
+    __slots__ = (
+        "_answer",
+        "_between_frames",
+        "_decode",
+        "_ended",
+        "_repeated",
+        "_secret",
+        "_sniffed",
+        "_sse",
+        "_whole",
+    )
 
     def __init__(self, *, secret: str = "") -> None:
         self._secret = secret
         self._answer = OpenAIAnswer()
         self._sse = DataParser()
+        self._repeated = RepeatedFrame()
+        self._between_frames = True
         self._sniffed: bytes | None = b""  # None once the body is known to be SSE
         self._whole: bytearray | None = None
         self._decode: Callable[[bytes], Chunk] = decode_first_chunk
@@ -46,6 +60,8 @@ class OpenAIDecoder:
         return self._answer.events
 
     def feed(self, data: bytes) -> list[Event]:
+        if self._between_frames and (text := self._repeated.text_of(data)) is not None:
+            return [text] if text.text else []
         if self._sniffed is not None:
             data = self._sniff(data)
         try:
@@ -53,6 +69,7 @@ class OpenAIDecoder:
         except FrameTooLarge as exc:
             raise ProviderProtocolError(f"the provider sent too much at once: {exc.message}") from exc
         answer = self._answer
+        chunk = None
         for payload in payloads:
             if self._ended:
                 break
@@ -67,7 +84,27 @@ class OpenAIDecoder:
                 self._first(chunk)
             for choice in chunk.choices or ():
                 answer.choice(choice)
+        self._between_frames = not self._sse.unterminated
+        if chunk is not None and len(payloads) == 1 and self._repeated.learning:
+            self._learn(data, payloads[0], chunk)
         return self._take()
+
+    def _learn(self, data: bytes, payload: bytes, chunk: Chunk) -> None:
+        """Remember a read that was one frame and meant one plain text."""
+        events, choices = self._answer.events, chunk.choices
+        if (
+            type(chunk) is Chunk
+            and chunk.usage is None
+            and isinstance(choices, list)
+            and len(choices) == 1
+            and choices[0].finish_reason is None
+            and len(events) == 1
+            and type(text := events[0]) is Text
+            and text.logprobs is None
+            and not text.refusal
+            and len(data) == len(payload) + len(_FRAME)
+        ):
+            self._repeated.learn(data, text)
 
     def _take(self) -> list[Event]:
         events = self._answer.events
@@ -86,6 +123,7 @@ class OpenAIDecoder:
     def _finish(self) -> None:
         self._answer.finish()
         self._ended = True
+        self._repeated.forget()
 
     def _sniff(self, data: bytes) -> bytes:
         """Decide by the first character whether this is SSE, and return what the SSE parser shall see.
@@ -138,6 +176,7 @@ class OpenAIDecoder:
         if is_error_object(value):
             raise rejection_in_band(value, secret=self._secret)
         self._answer.strict = False
+        self._repeated.forget()
         try:
             return msgspec.convert(value, FirstChunk if self._decode is decode_first_chunk else Chunk)
         except msgspec.ValidationError as exc:

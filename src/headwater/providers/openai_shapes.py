@@ -23,18 +23,18 @@ _FINISH: dict[str, FinishReason] = {
 }
 
 
-class Function(msgspec.Struct):
+class Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | JsonObject | None = None
 
 
-class ToolDelta(msgspec.Struct):
+class ToolDelta(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: Function | None = None
 
 
-class Delta(msgspec.Struct):
+class Delta(msgspec.Struct, gc=False):
     """A streamed `delta` or a whole `message`."""
 
     content: str | list[object] | None = None
@@ -45,7 +45,7 @@ class Delta(msgspec.Struct):
     function_call: Function | None = None
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     index: int | None = 0
     delta: Delta | None = None
     message: Delta | None = None
@@ -53,7 +53,7 @@ class Choice(msgspec.Struct):
     logprobs: object = None
 
 
-class Chunk(msgspec.Struct):
+class Chunk(msgspec.Struct, gc=False):
     choices: list[Choice] | msgspec.UnsetType | None = msgspec.UNSET
     usage: object = None
     error: object = None

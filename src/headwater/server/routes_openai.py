@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
@@ -80,7 +82,7 @@ async def whole_response(services: Services, request: Request, decoded: Decoded,
     return json_response(assemble(channel, events, decoded.options.choices), headers=headers)
 
 
-def json_response(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(value: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     return Response(json_line(value), status, headers, "application/json")
 
 

@@ -46,6 +46,7 @@ class Channel:
         "fold",
         "has_head",
         "holds",
+        "id",
         "next_seq",
         "record",
         "status",
@@ -56,6 +57,7 @@ class Channel:
 
     def __init__(self, record: StreamRecord, fold: Fold, *, tail_bytes: int) -> None:
         self.record = record
+        self.id = record.id
         self.fold = fold
         self.status: Status = INITIAL
         self.next_seq = record.next_seq
@@ -80,10 +82,6 @@ class Channel:
         self.terminal = ended.error or Done(ended.finish_reason or "stop")  # type: ignore[arg-type]
         self.fold.terminal = self.terminal
         self.has_head = True
-
-    @property
-    def id(self) -> str:
-        return self.record.id
 
     @property
     def model(self) -> str:
@@ -181,7 +179,7 @@ class Channel:
         tail = self._tail
         size = 0
         for event in events:
-            size += _memory(event)
+            size += EVENT_BYTES + len(event.text) if type(event) is Text and not event.logprobs else _memory(event)
         tail.extend(events)
         self._tail_bytes += size
         while self._tail_bytes > self._tail_limit and len(tail) > len(events):

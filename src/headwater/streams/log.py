@@ -55,7 +55,7 @@ class StreamRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     ended: Ended | None = None
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct, frozen=True, gc=False):
     """One stream's part of a group commit: `count` events in one encoded segment, the first at `expected_seq`.
 
     `create` makes the stream with this append (then `expected_seq` is 0); `ended` closes it for good.

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 
 from ..events import Event, Reasoning, Text, ToolCall
 
-# One frame must fit comfortably in a client's SSE line buffer and in one socket buffer; a 10,000-token answer
-# (about 45 k characters) still arrives as one or two frames.
-MERGED_CHARACTERS = 32_768
+# One frame must fit comfortably in a client's SSE line buffer; a 10,000-token answer (about 45 k characters) still
+# arrives as one.
+MERGED_CHARACTERS = 65_536
 
 
 def merge(events: Iterable[Event], first_seq: int) -> Iterator[tuple[int, Event]]:

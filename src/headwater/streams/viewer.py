@@ -81,7 +81,8 @@ class Viewer:
 
     def deliver(self, first_seq: int, events: Sequence[Event], shared: dict[Encoder, bytes], now: float) -> None:
         """These events were committed just now. `shared` holds what equal encoders made of them already."""
-        if self.closed or self.next_seq != first_seq or self._reading is not None or not self.sink.writable:
+        # A viewer that reads the log is behind, so it is passed over too.
+        if self.closed or self.next_seq != first_seq or not self.sink.writable:
             return
         encoder = self.encoder
         data = shared.get(encoder)
@@ -92,6 +93,10 @@ class Viewer:
                 encode = encoder.encode
                 data = b"".join([encode(seq, event) for seq, event in enumerate(events, first_seq)])
             shared[encoder] = data
+        if len(data) > WRITE_BYTES:
+            # More than a frozen peer may cost in one write: in portions then, while the sink takes them.
+            self.pull()
+            return
         self.next_seq = first_seq + len(events)
         if data:
             self.sink.write(data)
@@ -156,7 +161,9 @@ class Viewer:
                     self.next_seq = part.first_seq
                 if not part.events:
                     raise LogCorrupt(f"events from seq {self.next_seq} on are missing")
-                self._write_merged(part.events, part.first_seq)
+                # The log may be ahead of the channel: what is not published yet comes with its commit's callback.
+                published = self.channel.next_seq - part.first_seq
+                self._write_merged(part.events[:published], part.first_seq)
         except (LogError, UnknownStream) as exc:
             self._reading = None
             self.fail(exc)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections.abc import Sequence
@@ -55,6 +56,10 @@ async def _serve(settings: Settings) -> None:
 
 
 def _announce(url: str, runtime: Runtime) -> None:
+    # What start-up made lives as long as the process: a full collection that walked it each time stopped the loop for
+    # about 60 ms (measured at 1,000 streams, where it was the p99 of the added latency).
+    gc.collect()
+    gc.freeze()
     console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
     console.print(f"[bold]headwater {__version__}[/bold]  {url}")
     for name, text in banner(url, runtime):

@@ -103,6 +103,13 @@ def test_our_key_does_not_leak(status: int, echo: str) -> None:
     assert "sk-live" not in in_band.message
 
 
+def test_a_key_without_the_look_of_one_does_not_leak_either() -> None:
+    secret = "correct horse battery staple"
+    error = refused(403, {"detail": f"project {secret} may not"}, secret=secret)
+    assert error.message == "project *** may not"
+    assert rejection_in_band(f"{secret} !", secret=secret).message == "*** !"
+
+
 def test_a_401_without_a_key_of_ours_says_what_it_said() -> None:
     assert refused(401, {"error": "log in first"}).message == "log in first"
     assert refused(401, {"error": "log in first"}, secret="k").message == "the provider refused the configured API key"

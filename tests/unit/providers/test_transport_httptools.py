@@ -140,6 +140,17 @@ class TestPool:
         assert upstream.open_connections == 1
         await transport.close()
 
+    async def test_an_exchange_called_off_never_sends(self, upstream: Upstream) -> None:
+        """Even where the cancel comes too late to stop the connecting."""
+        transport = HttptoolsTransport()
+        exchange = transport.open(chat_request(upstream), KeepingReceiver())
+        exchange.connecting = None
+        exchange.abort()
+        await until(lambda: not transport._connecting)
+        await transport.close()
+        await upstream.until(lambda: upstream.open_connections == 0)
+        assert upstream.attempts == 0
+
     async def test_nagle_is_off(self, upstream: Upstream) -> None:
         """40 ms before the first token, seen on one gateway."""
         transport = HttptoolsTransport()

@@ -176,7 +176,10 @@ class Words:
 
 
 class FaultyLog(MemoryLog):
-    """A real memory log whose commits the test can hold, fail, or store without telling."""
+    """A real memory log whose commits the test can hold, fail, or store without telling.
+
+    `gate` holds a commit before it is stored, `answer_gate` after.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -184,6 +187,7 @@ class FaultyLog(MemoryLog):
         self.lie = 0
         self.always: LogError | None = None
         self.gate: asyncio.Event | None = None
+        self.answer_gate: asyncio.Event | None = None
         self.groups: list[list[Append]] = []
         self.read_gate: asyncio.Event | None = None
         self.read_error: Exception | None = None
@@ -198,6 +202,8 @@ class FaultyLog(MemoryLog):
             raise self.failures.pop(0)
         self.groups.append(list(appends))
         outcomes = await super().commit(appends)
+        if self.answer_gate is not None:
+            await self.answer_gate.wait()
         if self.lie:
             self.lie -= 1
             raise LogUnavailable("stored, but the answer was lost")

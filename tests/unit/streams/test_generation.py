@@ -597,11 +597,14 @@ async def test_a_producer_that_does_not_return_after_its_end_keeps_no_slot(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An upstream that never closes its body must not keep the slot (litellm #27955) nor the task."""
+    monkeypatch.setattr("headwater.streams.generation.WIND_UP_S", 1000.0)
+    lasting = await world.create(Lingers())
+    assert await lasting.channel.wait_end() == Done("stop")
+    assert slots(world) == (0, 0)
     monkeypatch.setattr("headwater.streams.generation.WIND_UP_S", 0.01)
     producer = Lingers()
     generation = await world.create(producer)
     assert await generation.channel.wait_end() == Done("stop")
-    await eventually(lambda: slots(world) == (0, 0))
     await producer.stopped.wait()
     assert stored(world, generation)[-1] == Done("stop")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headwater.errors import LogCorrupt
-from headwater.events import Text
+from headwater.events import Seq, Text
 from headwater.logs import SqliteLog
 from headwater.logs.sqlite import Limits
 from headwater.streams.log import FROM_START, Append
@@ -103,4 +103,22 @@ async def test_a_damaged_stream_does_not_keep_upkeep_busy(tmp_path: Path) -> Non
     assert await log.delete([damaged.id]) == 1
     await log.compact()
     assert log.stats().journal_rows < 60
+    await log.close()
+
+
+async def test_damage_in_a_long_answer_that_goes_on(tmp_path: Path) -> None:
+    log = await SqliteLog.open(tmp_path, limits=Limits(fold_rows=3))
+    story, sound = Story("damaged"), Story("sound")
+    await committed(log, story.create(), sound.create())
+    await committed(log, Append(story.id, 1, 1, b"9[no such version]"))
+    story.events.append(Text("?"))
+    for part in range(5):
+        await committed(log, story.text(f"{part} "), sound.text(f"{part} "))
+        assert await log.compact() == 0
+    await committed(log, story.end(), sound.end())
+    assert await log.compact() == 1
+    part = await log.read(story.id, Seq(1), max_bytes=EVERYTHING)
+    assert part is not None
+    assert part.events == story.events[2:]
+    await assert_intact(log, sound)
     await log.close()
