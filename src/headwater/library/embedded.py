@@ -132,7 +132,8 @@ class Headwater:
             runtime = await self._ready()
             if cursor is None and runtime.hub.viewers >= self.settings.max_connections:
                 raise TooManyConnections(f"{runtime.hub.viewers} viewers are connected")
-            accepted = await self._accept(source, dialect=dialect, key=key, model=model, owner=owner, linger_s=linger_s)
+            new = self._new(dialect=dialect, key=key, model=model, owner=owner, linger_s=linger_s, retry=cursor is None)
+            accepted = await self._accept(source, new)
         except HeadwaterError as exc:
             await discard(source)
             return exception_response(exc)
@@ -163,29 +164,29 @@ class Headwater:
         """
         check_source(source)
         try:
-            accepted = await self._accept(
-                source, dialect="events", key=key, model=model, owner=owner, linger_s=linger_s
-            )
+            new = self._new(dialect="events", key=key, model=model, owner=owner, linger_s=linger_s)
+            accepted = await self._accept(source, new)
         except HeadwaterError:
             await discard(source)
             raise
         return StreamId(accepted.channel.id)
 
-    async def _accept(
-        self, source: Source, *, dialect: str, key: str | None, model: str, owner: str, linger_s: float | None
-    ) -> Accepted:
-        runtime = await self._ready()
-        configured = (
-            dialect_named(dialect).default_linger_s if self.settings.linger_s is None else self.settings.linger_s
-        )
-        new = NewStream(
+    def _new(
+        self, *, dialect: str, key: str | None, model: str, owner: str, linger_s: float | None, retry: bool = True
+    ) -> NewStream:
+        if linger_s is None:
+            linger_s = self.settings.linger_s
+        return NewStream(
             model=model,
             dialect=dialect,
             owner=owner,
-            linger_s=configured if linger_s is None else linger_s,
+            linger_s=dialect_named(dialect).default_linger_s if linger_s is None else linger_s,
             idempotency_key=key or "",
+            retry=retry,
         )
-        accepted = await runtime.hub.create(new, SourceProducer(source))
+
+    async def _accept(self, source: Source, new: NewStream) -> Accepted:
+        accepted = await (await self._ready()).hub.create(new, SourceProducer(source))
         if not accepted.created:
             await discard(source)
         return accepted

@@ -51,6 +51,7 @@ async def accept(services: Services, request: Request, decoded: Decoded) -> Acce
         prompt_characters=prompt_characters(chat),
         idempotency_key=key,
         fingerprint=_fingerprint(asked) if key else "",
+        retry=cursor_of(request) is None,
     )
     return await services.hub.create(new, resolved.producer_factory(chat))
 

@@ -12,7 +12,7 @@ from ..dialects import DIALECTS, Decoded, dialect_named
 from ..dialects.base import json_line
 from ..errors import UnknownModel
 from ..events import Error
-from ..streams import Channel
+from ..streams import Accepted, Channel
 from . import openapi
 from .accept import accept, cursor_of
 from .errors import CLIENT_CLOSED_REQUEST, event_response
@@ -30,10 +30,10 @@ def routes(services: Services) -> APIRouter:
     async def create_chat_completion(request: Request) -> ASGIApp:
         """Answer a chat. With `stream: true` the frames carry ids: come back with the last one to get the rest."""
         decoded = _DECODE(await request.body())
-        channel = (await accept(services, request, decoded)).channel
+        accepted = await accept(services, request, decoded)
         if decoded.stream:
-            return stream_response(services, request, decoded, channel)
-        return await whole_response(services, request, decoded, channel)
+            return stream_response(services, request, decoded, accepted)
+        return await whole_response(services, request, decoded, accepted.channel)
 
     @router.get("/v1/models", **openapi.LIST_MODELS)
     async def list_models() -> Response:
@@ -52,9 +52,12 @@ def routes(services: Services) -> APIRouter:
     return router
 
 
-def stream_response(services: Services, request: Request, decoded: Decoded, channel: Channel) -> ASGIApp:
+def stream_response(services: Services, request: Request, decoded: Decoded, accepted: Accepted) -> ASGIApp:
     """The answer as it is made, in the dialect that was asked for."""
+    channel, created = accepted
     cursor = cursor_of(request)
+    if created and cursor is not None:
+        cursor = "gone"  # of the stream that this key had before: no position in the new one
     if channel.at_end(cursor):
         return Response(status_code=204, headers={"X-Stream-Id": channel.id})
     dialect = dialect_named(decoded.dialect)

@@ -55,7 +55,7 @@ def _add_starting(router: APIRouter, services: Services) -> None:
         accepted = await accept(services, request, decoded)
         channel = accepted.channel
         if decoded.stream or "text/event-stream" in request.headers.get("accept", ""):
-            return stream_response(services, request, decoded, channel)
+            return stream_response(services, request, decoded, accepted)
         info = await hub.info(StreamId(channel.id), owner=owner_of(request))
         place = f"{request.scope.get('root_path', '')}/v1/streams/{channel.id}"
         headers = {"X-Stream-Id": channel.id, "Location": place}

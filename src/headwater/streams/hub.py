@@ -39,9 +39,17 @@ from .settings import StreamSettings
 from .sweeper import Sweeper
 from .viewer import Viewer
 
+# Failed attempts that one idempotency key can have; then the last failure is the answer.
+MAX_KEY_ATTEMPTS = 16
+# Between a key and the number of a further attempt; no key that came in a header holds it.
+ATTEMPT_MARK = "\x1f"
+
 
 class NewStream(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stream is made with. `fingerprint` identifies the request behind an `idempotency_key`."""
+    """What a stream is made with. `fingerprint` identifies the request behind an `idempotency_key`.
+
+    `retry`: where the key's stream failed before any content and may succeed now, make another one.
+    """
 
     model: str = ""
     provider: str = ""
@@ -52,6 +60,7 @@ class NewStream(msgspec.Struct, frozen=True, kw_only=True):
     prompt_characters: int = 0
     idempotency_key: str = ""
     fingerprint: str = ""
+    retry: bool = False
 
 
 class Accepted(NamedTuple):
@@ -143,6 +152,16 @@ class Hub:
             task.exception()  # nobody may be waiting for it
 
     async def _create_once(self, new: NewStream, producer: Producer | MakeProducer) -> Accepted:
+        attempt = 1
+        accepted = await self._create_or_find(new, producer)
+        # A retry must not meet the failure of its first attempt for ever (bifrost #4788).
+        while new.retry and attempt < MAX_KEY_ATTEMPTS and _may_be_retried(accepted, new):
+            attempt += 1
+            key = f"{new.idempotency_key}{ATTEMPT_MARK}{attempt}"
+            accepted = await self._create_or_find(msgspec.structs.replace(new, idempotency_key=key), producer)
+        return accepted
+
+    async def _create_or_find(self, new: NewStream, producer: Producer | MakeProducer) -> Accepted:
         known = await self._find_key(new)
         if known is None:
             try:
@@ -352,3 +371,12 @@ class Hub:
             await follower.stop()
         await self._sweeper.stop()
         self._generations.clear()
+
+
+def _may_be_retried(accepted: Accepted, new: NewStream) -> bool:
+    """Whether the key's stream failed without content, so that nothing was generated and nobody has a part of it."""
+    record = accepted.channel.record
+    ended = record.ended
+    if accepted.created or ended is None or ended.error is None or record.fingerprint != new.fingerprint:
+        return False
+    return ended.error.retryable and not ended.usage.completion_tokens

@@ -7,10 +7,20 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from headwater.errors import IdempotencyMismatch, LogUnavailable, QueueFull, SeqConflict, ShuttingDown
+from headwater.errors import (
+    HeadwaterError,
+    IdempotencyMismatch,
+    LogUnavailable,
+    ProviderRejected,
+    ProviderUnreachable,
+    QueueFull,
+    SeqConflict,
+    ShuttingDown,
+)
 from headwater.events import Done, Error, Start, StreamId, Text
 from headwater.logs.memory import MemoryLog
-from headwater.streams import Hub, NewStream, Query, StreamRecord, StreamSettings
+from headwater.streams import Accepted, Hub, NewStream, Query, StreamRecord, StreamSettings
+from headwater.streams.hub import MAX_KEY_ATTEMPTS
 
 from .kit import FAST, FaultyLog, MemorySink, PlainEncoder, Script, Words, eventually, fill, started, store
 
@@ -336,3 +346,68 @@ async def test_a_key_of_a_stream_that_another_process_left_is_followed(log: Faul
     await eventually(lambda: sink.text == "a")
     await hub.shutdown(0)
     assert sink.finished
+
+
+# ---------------------------------------------------------------- a key whose stream failed
+
+
+async def _failed(hub: Hub, error: HeadwaterError, *words: str, retry: bool = True) -> Accepted:
+    script = Script()
+    accepted = await hub.create(NewStream(idempotency_key="k", fingerprint="f", retry=retry), script)
+    if accepted.created:
+        script.say(*words)
+        script.fail(error)
+        await accepted.channel.wait_end()
+    return accepted
+
+
+async def test_a_retry_of_a_failed_start_is_a_new_attempt() -> None:
+    """bifrost #4788: every retry after an error was dead on arrival."""
+    hub = await started()
+    first = await _failed(hub, ProviderUnreachable("refused"))
+    second = await _failed(hub, ProviderUnreachable("refused"))
+    assert first.created
+    assert second.created
+    assert first.channel.id != second.channel.id
+    script = Script()
+    third = await hub.create(NewStream(idempotency_key="k", fingerprint="f", retry=True), script)
+    script.say("well")
+    script.finish()
+    await third.channel.wait_end()
+    again = await hub.create(NewStream(idempotency_key="k", fingerprint="f", retry=True), Script())
+    assert (again.created, again.channel.id) == (False, third.channel.id)
+    await hub.shutdown(0)
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "retry"),
+    [
+        (ProviderUnreachable("refused"), ("some", "text"), True),  # generated, and perhaps billed
+        (ProviderRejected("bad", status=400), (), True),  # would fail again
+        (ProviderUnreachable("refused"), (), False),  # the caller resumes that very stream
+    ],
+)
+async def test_other_failures_stay_the_answer_of_their_key(
+    error: HeadwaterError, words: tuple[str, ...], retry: bool
+) -> None:
+    hub = await started()
+    first = await _failed(hub, error, *words, retry=retry)
+    again = await _failed(hub, error, retry=retry)
+    assert (again.created, again.channel.id) == (False, first.channel.id)
+    await hub.shutdown(0)
+
+
+async def test_a_failed_key_still_belongs_to_its_request() -> None:
+    hub = await started()
+    await _failed(hub, ProviderUnreachable("refused"))
+    with pytest.raises(IdempotencyMismatch):
+        await hub.create(NewStream(idempotency_key="k", fingerprint="other", retry=True), Script())
+    await hub.shutdown(0)
+
+
+async def test_the_attempts_of_one_key_are_bounded() -> None:
+    hub = await started()
+    attempts = [await _failed(hub, ProviderUnreachable("refused")) for _ in range(MAX_KEY_ATTEMPTS + 2)]
+    assert [attempt.created for attempt in attempts] == [True] * MAX_KEY_ATTEMPTS + [False] * 2
+    assert attempts[-1].channel.id == attempts[MAX_KEY_ATTEMPTS - 1].channel.id
+    await hub.shutdown(0)
