@@ -6,6 +6,8 @@ SHELL := bash
 .PHONY: help serve test lint format types bench docs build clean node
 
 UV := scripts/uv
+# Packages are compiled once at installation, so that not even the first start compiles them (3 s of CPU).
+export UV_COMPILE_BYTECODE := 1
 ARGS ?=
 PYTEST_ARGS ?=
 # Another interpreter gets an environment of its own, so that nobody's .venv is rebuilt by a test run.

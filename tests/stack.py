@@ -42,8 +42,9 @@ class Served:
         command: list[str] | None = None,
         environment: dict[str, str] | None = None,
         flags: tuple[str, ...] = (),
+        port: int | None = None,
     ) -> None:
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = data_dir / "server.log"
         self.process: asyncio.subprocess.Process | None = None

@@ -140,6 +140,10 @@ class Channel:
             encoder = self._encoders[factory] = factory(self)
         return encoder
 
+    def forget_encoders(self) -> None:
+        """Nobody watches: without this cycle of channel and encoder an ended stream is freed at once."""
+        self._encoders.clear()
+
     def signal(self, signal: Signal) -> None:
         self.status = step(self.status, signal)
 

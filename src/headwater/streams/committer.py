@@ -102,12 +102,16 @@ class Committer:
                 delay = last + self._flush_s - loop.time()
                 if delay > 0:
                     await self._wait(loop, delay)
-            group, self._dirty, self._urgent = self._dirty, [], False
             started = loop.time()
-            count = await self._commit_safely(group)
+            # Without a name here: while the log idles, the last group's streams must not be held in memory.
+            count = await self._commit_safely(self._next_group())
             interval = max(started - last, 1e-6)
             self._rate += RATE_WEIGHT * (count / interval - self._rate) if count else 0.0
             last = started
+
+    def _next_group(self) -> list[Source]:
+        group, self._dirty, self._urgent = self._dirty, [], False
+        return group
 
     async def _wait(self, loop: asyncio.AbstractEventLoop, delay: float | None) -> None:
         """Until something is submitted (no delay), or until the delay is over or something urgent comes."""

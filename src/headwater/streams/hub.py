@@ -272,8 +272,11 @@ class Hub:
 
     def _left(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
-        viewer.channel.viewers.remove(viewer)
-        self._audience_changed(viewer.channel)
+        channel = viewer.channel
+        channel.viewers.remove(viewer)
+        if not channel.viewers:
+            channel.forget_encoders()
+        self._audience_changed(channel)
 
     def _audience_changed(self, channel: Channel) -> None:
         generation = self._generations.get(channel.id)

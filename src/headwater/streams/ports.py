@@ -109,5 +109,5 @@ class Sink(Protocol):
         ...
 
     def bind(self, on_writable: Callable[[], None]) -> None:
-        """Called once, before the first write."""
+        """Called before the first write, and once more with a function that does nothing when the viewer is gone."""
         ...

@@ -232,6 +232,8 @@ class Viewer:
             self._reading.cancel()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+        # Not a cycle of viewer and sink that only the collector would free, with the stream that both lead to.
+        self._safely(self.sink.bind, _nothing)
         self._on_closed(self)
 
     async def wait_closed(self) -> None:
@@ -239,3 +241,7 @@ class Viewer:
             if self._waiter is None:
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)
+
+
+def _nothing() -> None:
+    """A sink may still become writable after its viewer is gone."""
