@@ -6,8 +6,6 @@ SHELL := bash
 .PHONY: help serve test lint format types bench docs build clean node
 
 UV := scripts/uv
-# Packages are compiled once at installation, so that not even the first start compiles them (3 s of CPU).
-export UV_COMPILE_BYTECODE := 1
 ARGS ?=
 PYTEST_ARGS ?=
 # Another interpreter gets an environment of its own, so that nobody's .venv is rebuilt by a test run.
@@ -22,10 +20,15 @@ PY_FILES := src tests benchmarks examples scripts
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
+# Packages are compiled when they are installed, so that no start has to do it (3 s of CPU).
+SYNC := $(UV) sync --frozen --inexact --quiet --compile-bytecode
+
 serve: ## start the server; flags in ARGS
-	@$(RUN) --no-dev headwater serve $(ARGS)
+	@$(SYNC) --no-dev
+	@$(UV) run --no-sync headwater serve $(ARGS)
 
 test: node ## run all tests with coverage; more pytest arguments in PYTEST_ARGS
+	@$(SYNC)
 	@$(RUN) pytest -n 2 --dist loadgroup --cov --cov-report term $(PYTEST_ARGS)
 
 # A machine without Node.js, or without a way to the npm registry, still runs every other test; see tests/conftest.py.

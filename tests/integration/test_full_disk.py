@@ -1,4 +1,4 @@
-"""A disk that fills up under the server: typed errors at once, no stream without an end, and work as before afterwards."""
+"""A disk that fills up under the server: typed errors, no stream without an end, and work as before afterwards."""
 
 from __future__ import annotations
 

@@ -107,6 +107,13 @@ def test_equal_encoders_are_one() -> None:
     assert channel.encoder(lambda view: PlainEncoder(view)) is not channel.encoder(PlainEncoder)
 
 
+def test_forgotten_encoders_are_made_again() -> None:
+    channel = channel_of(START)
+    before = channel.encoder(PlainEncoder)
+    channel.forget_encoders()
+    assert channel.encoder(PlainEncoder) is not before
+
+
 def test_the_tail_is_bounded() -> None:
     """Memory must not grow with the stream (ai-resumable-stream #7; litellm #12685)."""
     channel = channel_of(START, tail_bytes=10 * (EVENT_BYTES + 4))
@@ -200,6 +207,16 @@ async def test_readers_of_a_stream_that_the_log_lost_are_told() -> None:
         with pytest.raises(LogUnavailable, match="disk full"):
             await wait
     assert (channel.status, channel.ended) == ("recovering", False)
+
+
+async def test_viewers_of_a_stream_that_the_log_lost_are_told() -> None:
+    async with World() as world:
+        channel, sink = channel_of(START, Text("a")), MemorySink()
+        world.watch(channel, sink)
+        channel.break_off(LogUnavailable("disk full"))
+        assert getattr(sink.events[-1], "reason", "") == "log_unavailable"
+        assert sink.finished
+        assert channel.viewers == []
 
 
 async def test_an_error_told_to_many_readers_does_not_grow() -> None:

@@ -19,7 +19,7 @@ from headwater.errors import (
 )
 from headwater.events import Done, Error, Seq, Start, Status, StreamId, Text, Usage
 from headwater.logs.memory import MemoryLog
-from headwater.streams import Append, Channel, Hub, NewStream, RecoveryReport, Slice, StreamInfo, StreamSettings
+from headwater.streams import Append, Channel, Hub, NewStream, RecoveryReport, Slice, StreamInfo, StreamSettings, Writer
 
 from .kit import FAST, FaultyLog, MemorySink, PlainEncoder, Script, Words, eventually, fill, started
 
@@ -229,6 +229,49 @@ async def test_a_frozen_viewer_is_cut_and_the_stream_goes_on(log: FaultyLog) -> 
     script.finish()
     await eventually(lambda: fine.finished)
     assert fine.text == "ab"
+    await hub.shutdown(0)
+
+
+class Silent:
+    """Says `words`, then nothing, for ever."""
+
+    def __init__(self, *words: str) -> None:
+        self._words = words
+        self.stopped = asyncio.Event()
+
+    async def run(self, writer: Writer) -> None:
+        writer.write([Text(word) for word in self._words])
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.stopped.set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "reason", "message"),
+    [
+        ({"first_token_timeout_s": 0.02}, "", "provider_timeout", "no first token within 0.02 s"),
+        ({"idle_timeout_s": 0.02}, "a", "provider_timeout", "the provider was silent for 0.02 s"),
+        ({"total_timeout_s": 0.02}, "a", "provider_timeout", "the answer took longer than 0.02 s"),
+    ],
+    ids=["first token", "silence", "total"],
+)
+async def test_a_silent_provider_is_an_end_in_bounded_time(
+    log: FaultyLog, settings: dict[str, float], words: str, reason: str, message: str
+) -> None:
+    """No inter-token time-out (tensorzero #6328); one knob with two meanings (litellm #19184)."""
+    hub = await started(log, StreamSettings(max_streams=1, **settings))  # type: ignore[arg-type]
+    producer = Silent(*words)
+    channel, _ = await hub.create(NewStream(), producer)
+    sink = MemorySink()
+    await hub.attach(channel, PlainEncoder, sink).wait_closed()
+    end = channel.terminal
+    assert isinstance(end, Error)
+    assert (end.reason, end.message, end.status) == (reason, message, 504)
+    assert sink.text == words
+    await producer.stopped.wait()
+    following, _ = await hub.create(NewStream(), Words(["b"]))  # the slot is free again
+    assert await following.wait_end() == Done("stop")
     await hub.shutdown(0)
 
 

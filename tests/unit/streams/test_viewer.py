@@ -10,8 +10,8 @@ import pytest
 
 from headwater.cursor import parse_cursor
 from headwater.errors import LogCorrupt, LogUnavailable
-from headwater.events import Done, Event, Seq, Start, StreamId, Text, Usage
-from headwater.streams import Channel, Fold, Slice
+from headwater.events import Done, Event, Seq, Start, StreamId, Text, Usage, encode_segment
+from headwater.streams import Append, Channel, Fold, Slice
 from headwater.streams.viewer import WRITE_BYTES, Viewer
 
 from .kit import FaultyLog, MemorySink, PlainEncoder, World, channel_of, eventually, fill, publish
@@ -152,6 +152,26 @@ async def test_a_slow_sink_gets_no_more_than_it_asked_for(world: World) -> None:
     assert [frame.cursor for frame in sink.frames] == [f"1.{seq}" for seq in range(20)]
 
 
+async def test_a_large_commit_comes_in_portions_and_only_while_they_are_taken(world: World) -> None:
+    """What a frozen peer can cost is bounded also where the batch is not (open-agents PR #276)."""
+    big = "a" * 40_000
+    channel, frozen, fine = channel_of(START, tail_bytes=2**22), MemorySink(budget=500), MemorySink()
+    for sink in (frozen, fine):
+        world.watch(channel, sink)
+    publish(channel, *[Text(big, choice=i) for i in range(5)], now=1.0)
+    assert [frame.cursor for frame in fine.frames] == [f"1.{seq}" for seq in range(6)]
+    assert [frame.cursor for frame in frozen.frames] == ["1.0", "1.1", "1.2"]
+    frozen.open_up()
+    assert frozen.events == fine.events
+
+
+async def test_a_sink_whose_viewer_left_may_still_become_writable(world: World) -> None:
+    channel, sink = channel_of(START), MemorySink(budget=0)
+    world.watch(channel, sink).close()
+    sink.open_up()
+    assert sink.chunks == []
+
+
 async def test_a_fast_sink_gets_large_catch_ups_in_several_writes(world: World) -> None:
     big = "a" * 40_000
     channel, sink = channel_of(*[Text(big, choice=i) for i in range(5)], tail_bytes=2**22), MemorySink()
@@ -209,6 +229,24 @@ async def test_beyond_the_tail_the_log_is_read(world: World, cursor: str | None)
     publish(channel, Text("c"), *END)
     assert sink.text.endswith("c")
     assert sink.finished
+
+
+async def test_a_log_that_is_ahead_of_the_channel_is_not_read_ahead(world: World) -> None:
+    """Between a commit and its callback the log holds more. A viewer that took it from there would never be finished
+    (LibreChat #13345), and its cursor would be unknown if it came back at once (mercure #704).
+    """
+    channel = await stored(world, Text("a"), Text("b"))
+    segment = encode_segment([Text("c"), *END])
+    assert await world.log.commit([Append(StreamId("s"), 3, 3, segment, None, None)]) == [None]
+    sink, again = MemorySink(), MemorySink()
+    viewer = world.watch(channel, sink)
+    await eventually(lambda: not viewer.catching_up)
+    assert sink.text == "ab"
+    world.watch(channel, again, sink.frames[-1].cursor)
+    publish(channel, Text("c"), *END)
+    assert (sink.text, again.text, again.words) == ("abc", "c", [])
+    assert sink.finished
+    assert again.finished
 
 
 async def test_the_hand_off_from_log_to_tail_has_no_gap_and_no_repeat(world: World) -> None:
