@@ -15,6 +15,7 @@ import pytest
 from headwater.events import Done, Text, Usage
 from headwater.logs import SqliteLog
 from headwater.request import ChatRequest
+from headwater.server.handoff import HttpLimits
 from headwater.streams import StreamSettings, Writer
 
 from .kit import Connection, Running, connected, eventually, messages_of, running
@@ -40,7 +41,11 @@ async def short(writer: Writer, request: ChatRequest) -> None:
     writer.write([Usage(1, 3), Done("stop")])
 
 
-SCRIPTS = {"long": long, "short": short}
+async def page(writer: Writer, request: ChatRequest) -> None:
+    writer.write([Text("x" * 60_000), Usage(1, 1), Done("stop")])
+
+
+SCRIPTS = {"long": long, "short": short, "page": page}
 
 
 async def start(server: Running, model: str = "long") -> str:
@@ -81,6 +86,37 @@ async def test_a_frozen_viewer_costs_little_holds_nobody_up_and_is_cut() -> None
             await frozen.head()
             with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
                 await frozen.chunks()
+
+
+async def test_a_peer_that_never_reads_the_end_is_cut() -> None:
+    """sse-starlette #89: the response is over, so the hub no longer watches, and the socket must not stay for ever."""
+    async with running(SCRIPTS, limits=HttpLimits(send_timeout_s=0.2)) as server:
+        stream = await start(server, "page")
+        connections = server.server.server_state.connections
+        known = set(connections)
+        async with small_window(server) as frozen:
+            frozen.send("GET", "/health")
+            await frozen.body((await frozen.head())[1])
+            (protocol,) = connections - known
+            # What the kernel takes for a peer that does not read shall be less than the answer.
+            raw = protocol.transport.get_extra_info("socket")  # type: ignore[union-attr]
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            frozen.send("GET", f"/v1/streams/{stream}/events")
+            await eventually(lambda: protocol.transport.get_write_buffer_size() > 0)  # type: ignore[union-attr]
+            await eventually(lambda: server.hub.viewers == 0)
+            await eventually(lambda: protocol not in connections)
+
+
+async def test_a_reader_that_is_only_slow_is_not_cut_at_the_end() -> None:
+    async with running(SCRIPTS, limits=HttpLimits(send_timeout_s=0.2)) as server:
+        stream = await start(server, "page")
+        async with small_window(server) as slow:
+            slow.send("GET", f"/v1/streams/{stream}/events")
+            await slow.head()
+            text = "".join(json.loads(m.data)["text"] for m in messages_of(await slow.chunks()) if m.event == "text")
+            assert text == "x" * 60_000
+            slow.send("GET", "/health")
+            assert (await slow.head())[0] == 200
 
 
 async def test_a_slow_viewer_gets_everything_merged(tmp_path: Path) -> None:

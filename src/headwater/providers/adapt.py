@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from ..errors import ProducerFailed
 from ..events import EVENT_TYPES, Done, Event, Start, Text
 from .adapt_anthropic import ANTHROPIC_TYPES, AnthropicAnswer
@@ -47,7 +49,7 @@ class Adapter:
             return [Text(item)] if item else []
         if isinstance(item, EVENT_TYPES) and not isinstance(item, Start):
             self._over = self._over or isinstance(item, Done)
-            return [item]  # type: ignore[list-item]
+            return [_checked(item)]
         kind = field(item, "type")
         if kind == "chunk" and field(item, "chunk") is not None:
             return self.events(field(item, "chunk"))
@@ -78,6 +80,14 @@ class Adapter:
         if told:
             events.append(added(told))
         return [*events, ends[self._last][0]]
+
+
+def _checked(item: object) -> Event:
+    """The event, if what is in its fields can be read back: constructors take anything."""
+    try:
+        return msgspec.convert(msgspec.to_builtins(item), type=Event)  # type: ignore[no-any-return]
+    except (msgspec.ValidationError, TypeError) as exc:
+        raise ProducerFailed(f"the application's stream yielded {_named(item)} with wrong fields: {exc}") from exc
 
 
 def _family(item: object, kind: object) -> str | None:

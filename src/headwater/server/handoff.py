@@ -35,10 +35,15 @@ SHARED_BYTES = 4_096
 
 
 class HttpLimits(msgspec.Struct, frozen=True):
-    """`read_timeout_s`: a whole request, head and body, must arrive within it (slowloris). Both are security limits."""
+    """All are security limits. `read_timeout_s`: a whole request, head and body, must arrive within it (slowloris).
+
+    `send_timeout_s`: a peer that takes nothing of an ended response for this long is cut (sse-starlette #89); while
+    the response goes on, the hub watches.
+    """
 
     max_header_bytes: int = 65_536
     read_timeout_s: float = 60.0
+    send_timeout_s: float = 30.0
 
 
 class HeadTooLarge(Exception):
@@ -64,6 +69,7 @@ class HeadwaterHttpProtocol(HttpToolsProtocol):
         self._raw_head_bytes = 0  # of reads that left the head unfinished
         self._in_head = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._draining: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -72,6 +78,8 @@ class HeadwaterHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
+        if self._draining is not None:
+            self._draining.cancel()
         # Uvicorn tells only the newest request of a pipeline; the one being answered must know too.
         running = self._running
         if running is not None and not running.response_complete:
@@ -151,6 +159,19 @@ class HeadwaterHttpProtocol(HttpToolsProtocol):
             self.transport.close()
         else:
             self._refuse(408, "the request did not arrive in time", "request_timeout")
+
+    def watch_the_rest(self, before: int | None = None) -> None:
+        """A response is over, and nobody writes any more who would notice a peer that does not read its rest."""
+        if self._draining is not None:
+            self._draining.cancel()
+            self._draining = None
+        left = self.transport.get_write_buffer_size()
+        if not left or self.sink is not None:
+            return  # all is with the kernel, or the hub watches the next response
+        if before is not None and left >= before:
+            self.transport.abort()
+        else:
+            self._draining = self.loop.call_later(self.limits.send_timeout_s, self.watch_the_rest, left)
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None:
@@ -286,6 +307,7 @@ class TransportSink:
             protocol.transport.write(b"0\r\n\r\n")
         cycle.response_complete = True
         cycle.message_event.set()
+        protocol.watch_the_rest()
         if not cycle.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()

@@ -423,3 +423,10 @@ class TestResponses:
             Usage(9, 8, reasoning_tokens=5, cached_tokens=4, details={**self.USAGE}),
             Done("stop"),
         ]
+
+
+@pytest.mark.parametrize("item", [Text("a", choice="x"), Text(7), Usage("1", 2), Text("a", logprobs={"b": object()})])  # type: ignore[arg-type]
+def test_an_event_that_could_not_be_read_back_is_refused(item: Event) -> None:
+    """Constructors take anything, and the stored stream would be unreadable for everyone."""
+    with pytest.raises(ProducerFailed, match="wrong fields"):
+        Adapter().events(item)
