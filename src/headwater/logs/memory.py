@@ -131,7 +131,7 @@ class MemoryLog:
         held.replace_pieces(kept, compact=held.compact)
         self._bytes += held.bytes
 
-    async def advance_epoch(self, stream: StreamId) -> int:
+    async def advance_epoch(self, stream: StreamId, *, boot: str = "") -> int:
         self._check_open()
         held = self._streams.get(stream)
         if held is None:
@@ -139,6 +139,8 @@ class MemoryLog:
         if held.ended is not None:
             raise SeqConflict(held.next_seq, held.next_seq, ENDED)
         held.epoch += 1
+        if boot:
+            held.created = msgspec.structs.replace(held.created, boot=boot)
         return held.epoch
 
     async def delete(self, streams: Sequence[StreamId]) -> int:

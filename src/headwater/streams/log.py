@@ -133,8 +133,11 @@ class SupportsTrim(Protocol):
 
 @runtime_checkable
 class SupportsEpoch(Protocol):
-    async def advance_epoch(self, stream: StreamId) -> int:
-        """Start a new epoch, because events that viewers saw may be gone; returns it. Unfinished streams only."""
+    async def advance_epoch(self, stream: StreamId, *, boot: str = "") -> int:
+        """Start a new epoch, because events that viewers saw may be gone; returns it. Unfinished streams only.
+
+        `boot`, where given, takes the place of the record's: this boot has seen to what was lost before it.
+        """
         ...
 
 

@@ -160,5 +160,5 @@ async def settle_epoch(log: Log, record: StreamRecord, boot: str) -> StreamRecor
     """
     if not record.boot or not boot or record.boot == boot or not isinstance(log, SupportsEpoch):
         return record
-    await log.advance_epoch(record.id)
+    await log.advance_epoch(record.id, boot=boot)
     return await log.get(record.id) or record

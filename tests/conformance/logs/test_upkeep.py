@@ -61,6 +61,20 @@ async def test_trim_of_an_unknown_stream_does_nothing(log: FullLog) -> None:
     assert await log.get(StreamId("nobody")) is None
 
 
+async def test_a_new_epoch_may_belong_to_a_new_boot(log: FullLog, reopen: Reopen) -> None:
+    """Else each later start of the same boot would take the stream for one of an older boot, and reset its viewers."""
+    story = await begun(log, "s1", texts=1)
+    await log.advance_epoch(story.id, boot="b2")
+    log = await reopen()
+    record = await log.get(story.id)
+    assert record is not None
+    assert (record.epoch, record.boot) == (2, "b2")
+    await log.advance_epoch(story.id)
+    record = await log.get(story.id)
+    assert record is not None
+    assert (record.epoch, record.boot) == (3, "b2")
+
+
 async def test_epochs_grow(log: FullLog, reopen: Reopen) -> None:
     story = await begun(log, "s1", texts=1)
     assert await log.advance_epoch(story.id) == 2

@@ -170,9 +170,10 @@ def _refusal(append: Append, hot: Hot | None, next_seq: int = -1) -> SeqConflict
 
 
 class AdvanceEpoch:
-    def __init__(self, index: Index, stream: StreamId) -> None:
+    def __init__(self, index: Index, stream: StreamId, boot: str) -> None:
         self._index = index
         self._stream = stream
+        self._boot = boot
         self._num = 0
 
     def begin(self) -> None:
@@ -181,7 +182,7 @@ class AdvanceEpoch:
 
     def work(self, db: sqlite3.Connection) -> None:
         if self._num:
-            db.execute(sql("advance_epoch"), (self._num,))
+            db.execute(sql("advance_epoch"), (self._boot, self._num))
             return
         found = db.execute(sql("next_seq"), (self._stream,)).fetchone()
         raise SeqConflict(found[0], found[0], ENDED) if found else SeqConflict(0, -1)

@@ -116,11 +116,11 @@ class SqliteLog:
     async def trim(self, stream: StreamId, before: Seq) -> None:
         await self._turns.commit(Trim(self._index, stream, before))
 
-    async def advance_epoch(self, stream: StreamId) -> int:
+    async def advance_epoch(self, stream: StreamId, *, boot: str = "") -> int:
         """As `SupportsEpoch`. Raises `SeqConflict` for a stream that has ended (`actual`: its next seq) or is
         unknown (`actual` -1).
         """
-        return await self._turns.commit(AdvanceEpoch(self._index, stream))
+        return await self._turns.commit(AdvanceEpoch(self._index, stream, boot))
 
     async def delete(self, streams: Sequence[StreamId]) -> int:
         count = 0

@@ -24,7 +24,7 @@ FROM (VALUES {rows}) AS ending
 WHERE stream.num = ending.column1
 
 -- advance_epoch --
-UPDATE stream SET epoch = epoch + 1 WHERE num = ?
+UPDATE stream SET epoch = epoch + 1, boot = coalesce(nullif(?, ''), boot) WHERE num = ?
 
 -- stream_position --
 SELECT num, first_seq, next_seq, finished_ms IS NOT NULL FROM stream WHERE id = ?
