@@ -1,7 +1,8 @@
 """Any async generator becomes a durable stream that survives a reload of the page.
 
-Start it with `uv run examples/plain_generator.py`, open http://127.0.0.1:8001, and reload while the answer comes, or
-kill this program and start it again: the page goes on exactly where it was, as far as the answer was generated.
+Start it with `uv run examples/plain_generator.py`, open http://127.0.0.1:8001, and reload while the answer comes: the
+page goes on exactly where it was. Kill this program and start it again: the page keeps what it had, then says that the
+answer was interrupted, because the generator died with its process.
 """
 
 from __future__ import annotations

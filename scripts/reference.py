@@ -27,7 +27,8 @@ A setting `name` is the flag `--name` of `headwater serve` (with `-` or `_`), th
 `{ENV_PREFIX}NAME` and the key `name` of the TOML file named by `--config` or `{ENV_PREFIX}CONFIG`. The order of
 strength is flag, environment, file, default. `Headwater(...)` in Python takes the same names as keyword arguments.
 Units are in the names: `_s` seconds, `_ms` milliseconds, `_bytes` bytes. Lists are TOML lists or comma-separated text.
-An unknown key, a value out of bounds and a contradiction are errors at start, in one line.
+An unknown key, a value out of bounds and a contradiction are errors at start, in one line; an unknown variable
+`{ENV_PREFIX}…` is a warning.
 
 Providers are configured by the environment variables that their own tools use; see [Providers](providers.md).
 """
@@ -37,7 +38,7 @@ CLI_HEAD = f"""# Command line
 {NOTE}
 
 Exit codes: 0 fine, 1 the answer or the connection failed, 2 wrong usage or configuration, 130 interrupted.
-`headwater --install-completion` sets up completion for your shell.
+`headwater --install-completion` sets up completion for your shell, `headwater --version` is `headwater version`.
 """
 
 

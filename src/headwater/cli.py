@@ -49,6 +49,23 @@ app = typer.Typer(
     },
 )
 
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"headwater {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    wanted: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_tell_version),
+    ] = False,
+) -> None:
+    """Options of `headwater` itself; `_tell_version` has obeyed them before this runs."""
+
+
 Url = Annotated[str, typer.Option("--url", envvar="HEADWATER_URL", help="Address of the server.", metavar="URL")]
 Key = Annotated[str, typer.Option("--key", envvar="HEADWATER_API_KEY", help="API key.", metavar="TEXT")]
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -75,7 +92,11 @@ def chat(
     url: Url = DEFAULT_URL,
     key: Key = "",
 ) -> None:
-    """Talk to a model. Ctrl-C stops the answer, Ctrl-D leaves; with a pipe, answers its text and ends."""
+    """Talk to a model; with a pipe, answer its text and end.
+
+    Ctrl-C stops the answer at the server and keeps what was shown; a second one, before the answer has ended, leaves at
+    once. At the prompt, Ctrl-D leaves, and so does Ctrl-C, with exit code 130.
+    """
     from .terminal.chat import chat as run
 
     raise typer.Exit(run(model, url=url, key=key))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.config import JsonDict
 from pydantic_settings import (
     BaseSettings,
@@ -34,6 +34,9 @@ MIB = 2**20
 LogName: TypeAlias = Literal["memory", "sqlite", "postgres", "redis"]
 DurabilityName: TypeAlias = Literal["memory", "commit", "fsync"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+# Read by `headwater chat` and `headwater tail`, and no settings of a server.
+CLIENT_VARIABLES = ("HEADWATER_URL", "HEADWATER_API_KEY")
 
 LATER_LOGS = ("postgres", "redis")
 
@@ -64,7 +67,14 @@ def _origin(value: str) -> str:
     return value
 
 
+def _is_directory(value: Path) -> Path:
+    if not value.is_dir():
+        raise ValueError(f"{value} is not a directory")
+    return value
+
+
 FilePath: TypeAlias = Annotated[Path, BeforeValidator(_expand)]
+Directory: TypeAlias = Annotated[FilePath, AfterValidator(_is_directory)]
 Secrets: TypeAlias = Annotated[tuple[Annotated[SecretStr, Field(min_length=1)], ...], NoDecode, BeforeValidator(_split)]
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Origins: TypeAlias = Annotated[tuple[Annotated[str, BeforeValidator(_origin)], ...], NoDecode, BeforeValidator(_split)]
@@ -143,7 +153,7 @@ class Settings(BaseSettings):
     default_model: str = _setting(
         MODELS, "", "Model of a request that names none. Empty: the first model of the first provider found."
     )
-    recordings_dir: FilePath | None = _setting(
+    recordings_dir: Directory | None = _setting(
         MODELS, None, "Directory of transcripts; each is served as a model of the `replay` provider."
     )
     replay_pace: float = _setting(
@@ -180,6 +190,12 @@ class Settings(BaseSettings):
     queue_timeout_s: float = _setting(TIMES, 30.0, "Waiting for a free slot to generate in.", gt=0, le=86_400)
     send_timeout_s: float = _setting(
         TIMES, 30.0, "A viewer that takes no bytes for this long is cut off.", gt=0, le=3600
+    )
+    log_retry_s: float = _setting(
+        TIMES, 5.0, "How long a failing log is tried again before its streams are ended.", ge=0, le=600
+    )
+    log_timeout_s: float = _setting(
+        TIMES, 30.0, "How long a commit may take before its streams are ended.", gt=0, le=3600
     )
     grace_s: float = _setting(TIMES, 20.0, "Time that streams get to finish at shutdown.", ge=0, le=3600)
     retry_ms: int = _setting(TIMES, 2000, "What browsers are told to wait before they reconnect.", ge=0, le=600_000)
@@ -250,6 +266,27 @@ class Settings(BaseSettings):
         """What is set but has no effect, one sentence each."""
         unused = [name for name in ("database_url", "redis_url") if getattr(self, name) is not None]
         return [f"{name} is set but not used: this release has the logs memory and sqlite" for name in unused]
+
+
+def variable_warnings(settings: Settings, environ: Mapping[str, str]) -> list[str]:
+    """Variables of our prefix that a server does not obey, one sentence each. Holds no value of theirs."""
+    names = [*Settings.model_fields, *(name.removeprefix(ENV_PREFIX).lower() for name in CLIENT_VARIABLES)]
+    found = [name for name, value in environ.items() if value and name.upper().startswith(ENV_PREFIX)]
+    warnings = []
+    for variable in sorted(found):
+        name = variable[len(ENV_PREFIX) :].lower()
+        if name in names:
+            continue
+        # Without the prefix, which would make any two of them look alike.
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {ENV_PREFIX}{near[0].upper()}?" if near else ""
+        warnings.append(f"{variable} is not a setting and has no effect{hint}")
+    if "HEADWATER_API_KEY" in found and not settings.api_keys:
+        warnings.append(
+            "this server has no API key: HEADWATER_API_KEY is what clients send, set HEADWATER_API_KEYS for what the"
+            " server asks for"
+        )
+    return warnings
 
 
 def load_settings(**values: object) -> Settings:

@@ -94,7 +94,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False, tag="usage", tag_field="type"
 
     prompt_tokens: int
     completion_tokens: int
-    source: UsageSource = "exact"
+    # A factory, because a plain default would be left out of the JSON, and this is what a reader must see.
+    source: UsageSource = msgspec.field(default_factory=lambda: "exact")
     reasoning_tokens: int = 0
     cached_tokens: int = 0
     details: JsonObject | None = None

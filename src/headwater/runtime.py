@@ -103,12 +103,17 @@ def stream_settings(settings: Settings) -> StreamSettings:
 
 
 def server_settings(settings: Settings, *, single_user: bool = True) -> ServerSettings:
-    """The HTTP server's part of the settings."""
+    """The HTTP server's part of the settings.
+
+    A host that is not loopback opens nothing by itself: `serve` refuses it without keys unless `allow_anonymous`
+    is set, and for the library, which binds no address, it means nothing.
+    """
+    anonymous = settings.exposed and settings.allow_anonymous
     shared = set(ServerSettings.__struct_fields__) & set(Settings.model_fields) - {"api_keys"}
     return ServerSettings(
         version=__version__,
         api_keys=tuple(key.get_secret_value() for key in settings.api_keys),
-        single_user=single_user and not settings.exposed and not settings.api_keys,
+        single_user=single_user and not anonymous and not settings.api_keys,
         **{name: getattr(settings, name) for name in shared},
     )
 

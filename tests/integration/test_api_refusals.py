@@ -60,7 +60,7 @@ async def test_an_unknown_model_is_404(server: Running) -> None:
 
 async def test_unknown_routes_and_methods_have_the_same_form(server: Running) -> None:
     assert error_of(await server.client.get("/v1/nowhere")) == (404, "not_found_error", "not_found")
-    assert error_of(await server.client.get("/")) == (404, "not_found_error", "not_found")
+    assert error_of(await server.client.get("/nowhere")) == (404, "not_found_error", "not_found")
     refused = await server.client.put(CHAT)
     assert error_of(refused) == (405, "invalid_request_error", "method_not_allowed")
     assert refused.headers["allow"] == "POST"
@@ -148,6 +148,12 @@ async def test_single_user_mode_answers_this_machine_only(headers: dict[str, str
         assert response.status_code == status
         if status == 403:
             assert error_of(response) == (403, "permission_error", "origin_refused")
+
+
+async def test_probes_may_come_by_any_name() -> None:
+    async with running(SCRIPTS, settings=SINGLE_USER) as server:
+        for path in ("/health", "/ready"):
+            assert (await server.client.get(path, headers={"Host": "10.0.0.7"})).status_code == 200
 
 
 async def test_a_form_of_another_site_cannot_post() -> None:

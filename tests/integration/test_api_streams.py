@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -272,4 +273,8 @@ async def test_the_description_is_complete(server: Running) -> None:
     assert "Last-Event-ID" in {p["name"] for p in watch["parameters"]}
     refs = {ref.split('"')[0] for ref in json.dumps(schema).split("#/components/schemas/")[1:]}
     assert refs <= set(schema["components"]["schemas"])
-    assert (await server.client.get("/api-docs")).status_code == 200
+    page = await server.client.get("/", follow_redirects=True)
+    assert str(page.url).endswith("/api-docs")
+    assert "//" not in page.text.replace("<!--", "").replace("-->", "")  # no other host, no other scheme
+    for asset in re.findall(r'"(/api-docs/assets/[^"]+)"', page.text):
+        assert (await server.client.get(asset)).status_code == 200

@@ -107,6 +107,22 @@ async def test_a_peer_that_never_reads_the_end_is_cut() -> None:
             await eventually(lambda: protocol not in connections)
 
 
+async def test_a_peer_that_never_reads_a_whole_answer_is_cut() -> None:
+    """P10: the same for an answer in one piece, which goes through the ASGI server."""
+    async with running(SCRIPTS, limits=HttpLimits(send_timeout_s=0.2)) as server:
+        connections = server.server.server_state.connections
+        known = set(connections)
+        async with small_window(server) as frozen:
+            frozen.send("GET", "/health")
+            await frozen.body((await frozen.head())[1])
+            (protocol,) = connections - known
+            raw = protocol.transport.get_extra_info("socket")  # type: ignore[union-attr]
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            body = json.dumps(BODY | {"model": "page"}).encode()
+            frozen.send("POST", "/v1/chat/completions", body)
+            await eventually(lambda: protocol not in connections)
+
+
 async def test_a_reader_that_is_only_slow_is_not_cut_at_the_end() -> None:
     async with running(SCRIPTS, limits=HttpLimits(send_timeout_s=0.2)) as server:
         stream = await start(server, "page")

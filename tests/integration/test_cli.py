@@ -7,6 +7,7 @@ import codecs
 import json
 import os
 import pty
+import shlex
 import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -46,19 +47,37 @@ async def start_stream(server: Served, question: str) -> str:
 
 async def test_the_banner_says_what_was_found(server: Served, tmp_path: Path) -> None:
     assert f"headwater {__version__}" in server.banner
-    for fact in (server.url, "openai", f"sqlite in {tmp_path / 'data'}", "commit", "single user", "/api-docs"):
+    for fact in (
+        server.url,
+        f"process    {server.process.pid}\n",
+        "openai",
+        f"sqlite in {tmp_path / 'data'}",
+        "commit",
+        "single user",
+        "/api-docs",
+    ):
         assert fact in server.banner
     assert await server.stop() == 0
 
 
 async def test_a_pipe_gets_the_plain_answer(server: Served) -> None:
-    assert await chat(server, "hi") == (0, ANSWER.text + "\n", "")
+    assert await chat(server, "hi") == (0, ANSWER.text, "")
+
+
+@pytest.mark.parametrize("question", ["", " \n"])
+async def test_an_empty_pipe_asks_nothing(server: Served, question: str) -> None:
+    code, out, err = await chat(server, question)
+    assert (code, out) == (2, "")
+    assert "nothing to ask" in err
+    assert err.count("\n") == 1
+    async with HeadwaterClient(server.url) as client:
+        assert await client.list() == []
 
 
 async def test_a_pipe_tells_failures_by_its_exit_code(server: Served) -> None:
     code, out, err = await chat(server, prompt(text="one two three four", fault="cut_mid_frame", fault_after=2))
     assert code == 1
-    assert out == "one two\n"
+    assert out == "one two"
     assert err.startswith("provider_truncated: ")
 
 
@@ -80,7 +99,7 @@ async def test_an_unknown_model_and_a_wrong_key(tmp_path: Path) -> None:
 async def test_tail_shows_a_stream_to_its_end_from_any_cursor(server: Served) -> None:
     stream = await start_stream(server, prompt(text="one two three"))
     url = ("--url", server.url)
-    assert await run(*headwater("tail", stream, *url)) == (0, "one two three\n", "")
+    assert await run(*headwater("tail", stream, *url)) == (0, "one two three", "")
     ran = await run(*headwater("tail", stream, "--json", *url))
     lines = [json.loads(line) for line in ran.out.splitlines()]
     assert [line["cursor"] for line in lines] == sorted(
@@ -100,7 +119,7 @@ async def test_tail_of_an_unknown_cursor_says_so_and_replays(server: Served) -> 
     url = ("--url", server.url)
     await run(*headwater("tail", stream, *url))
     ran = await run(*headwater("tail", stream, "--after", "9.9", *url))
-    assert (ran.code, ran.out) == (0, "one two\n")
+    assert (ran.code, ran.out) == (0, "one two")
     assert "starts again" in ran.err
     as_json = await run(*headwater("tail", stream, "--after", "9.9", "--json", *url))
     assert json.loads(as_json.out.splitlines()[0]) == {"type": "reset", "reason": "epoch_changed"}
@@ -139,6 +158,7 @@ async def test_what_keeps_a_server_from_starting_is_one_line_and_exit_code_2(ser
         "can be reached by others": ("--host", "0.0.0.0", *other),
         "port: should be a valid integer": ("--port", "http"),
         "this release has memory and sqlite": ("--log", "redis", *other),
+        "missing is not a directory": ("--recordings-dir", str(tmp_path / "missing"), *other),
         "'prot' is not a setting; did you mean 'port'?": ("--config", str(tmp_path / "headwater.toml"), *other),
     }
     (tmp_path / "headwater.toml").write_text("prot = 1\n")
@@ -160,6 +180,17 @@ async def test_settings_from_a_file_and_a_warning(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+async def test_variables_without_effect_are_told(tmp_path: Path) -> None:
+    async with headwater_server(tmp_path, HEADWATER_API_KEY="secret", HEADWATER_HEARTBEAT="3") as server:
+        warnings = [line for line in server.banner.splitlines() if line.startswith("WARNING")]
+        assert len(warnings) == 2
+        assert (
+            "HEADWATER_HEARTBEAT is not a setting and has no effect; did you mean HEADWATER_HEARTBEAT_S?" in warnings[0]
+        )
+        assert "this server has no API key" in warnings[1]
+        assert "secret" not in server.banner
+
+
 async def test_after_a_kill_the_next_server_says_what_it_took_up(upstream: Upstream, tmp_path: Path) -> None:
     """P3, and viewers in other processes go on: `tail` reconnects by itself and says so."""
     openai = {"OPENAI_BASE_URL": upstream.openai_url, "OPENAI_API_KEY": "k"}
@@ -177,9 +208,10 @@ async def test_after_a_kill_the_next_server_says_what_it_took_up(upstream: Upstr
             assert "trying again in" in (await tail.stderr.readline()).decode()
             port = first.url.rpartition(":")[2]
             async with headwater_server(tmp_path, "--port", port, **openai) as second:
-                assert "1 ended as interrupted" in second.banner or "1 ended as interrupted" in await _more(second)
+                said = "1 stream ended as interrupted"
+                assert said in second.banner or said in await _more(second)
                 out, err = await tail.communicate()
-    assert (seen + out).decode() == "one two\n"
+    assert (seen + out).decode() == "one two"
     assert "interrupted: " in err.decode()
     assert tail.returncode == 1
 
@@ -191,6 +223,7 @@ async def _more(server: Served) -> str:
 
 async def test_version_help_and_wrong_usage() -> None:
     assert await run(*headwater("version")) == (0, f"headwater {__version__}\n", "")
+    assert await run(*headwater("--version")) == (0, f"headwater {__version__}\n", "")
     facts = json.loads((await run(*headwater("version", "--json"))).out)
     assert facts["headwater"] == __version__
     for command in ((), ("serve",), ("chat",), ("tail",), ("version",)):
@@ -325,6 +358,19 @@ async def test_a_conversation_on_a_terminal(server: Served, upstream: Upstream) 
     ]
 
 
+async def test_a_conversation_whose_answers_go_to_a_file(server: Served, tmp_path: Path) -> None:
+    """The prompt is for the person at the terminal; the file gets what the model said."""
+    file = tmp_path / "answers"
+    command = shlex.join(headwater("chat", "--url", server.url)) + " > " + shlex.quote(str(file))
+    async with Terminal("sh", "-c", command) as terminal:
+        await terminal.until("\n> ")
+        terminal.type("hello\r")
+        await terminal.until("\n> ")
+        terminal.type(CTRL_D)
+        assert await asyncio.wait_for(terminal.process.wait(), START_S) == 0
+    assert file.read_text() == ANSWER.text
+
+
 async def test_ctrl_c_stops_the_answer_and_ctrl_d_leaves(server: Served, upstream: Upstream) -> None:
     """P4; vercel/ai #18458, chat-ui #459: Stop is a cancel at the server, and it keeps the prompt and the answer."""
     async with Terminal(*headwater("chat", "--url", server.url)) as terminal:
@@ -343,6 +389,24 @@ async def test_ctrl_c_stops_the_answer_and_ctrl_d_leaves(server: Served, upstrea
         [info] = await client.list()
         assert info.status == "cancelled"
         assert text_of([event async for event in client.follow(info.id) if isinstance(event, Text)]) == "one two"
+
+
+async def test_a_second_ctrl_c_leaves_a_server_that_does_not_answer(server: Served) -> None:
+    async with Terminal(*headwater("chat", "--url", server.url)) as terminal:
+        await terminal.until("\n> ")
+        terminal.type(prompt(text="one two three four", fault="hang_mid", fault_after=2) + "\r")
+        await terminal.until("one two")
+        await terminal.until("one two")
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            # Two that come at once are one signal to the process.
+            while terminal.process.returncode is None:
+                terminal.type(CTRL_C)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(terminal.process.wait(), 1)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        assert terminal.process.returncode == 130
 
 
 async def test_ctrl_c_at_the_prompt_leaves(server: Served) -> None:

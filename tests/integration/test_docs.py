@@ -50,6 +50,17 @@ def test_the_library_example_streams_and_resumes(page: str, tmp_path: Path, monk
     assert whole.endswith(b'data: {"type":"done","reason":"stop"}\n\n')
 
 
+def test_the_stop_button_stops_and_refuses_with_a_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = "docs/tutorial/library.md"
+    module = _module(tmp_path, monkeypatch, _shown(page, "hw.respond(lambda") + _shown(page, "hw.cancel("))
+    with TestClient(module.app) as client:
+        stream = client.get("/answers/first", params={"question": "why"}).headers["x-stream-id"]
+        assert client.post(f"/streams/{stream}/stop").json() == {"status": "done"}
+        unknown = client.post("/streams/no-such/stop")
+    assert unknown.status_code == 404
+    assert unknown.json() == {"error": {"code": "stream_not_found", "message": "no such stream"}}
+
+
 PAGES = ["README.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 
 

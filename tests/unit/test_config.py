@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from pydantic import ValidationError
 
-from headwater.config import Settings, default_data_dir, load_settings
+from headwater import cli
+from headwater.config import CLIENT_VARIABLES, Settings, default_data_dir, load_settings, variable_warnings
 from headwater.errors import ConfigError
 
 
@@ -173,6 +176,44 @@ def test_an_unused_address_of_a_later_log_only_warns() -> None:
     assert load_settings().warnings() == []
     [warning] = load_settings(redis_url="redis://h").warnings()
     assert warning.startswith("redis_url is set but not used")
+
+
+def test_unknown_variables_of_our_prefix_are_named_with_the_nearest_setting() -> None:
+    environ = {
+        "HEADWATER_PROT": "1",
+        "headwater_port": "2",
+        "HEADWATER_QQQQ": "secret",
+        "HEADWATER_EMPTY": "",
+        "HEADWATER_URL": "http://h",
+        "HEADWATER_CONFIG": "f",
+        "OTHER_PROT": "1",
+    }
+    assert variable_warnings(load_settings(), environ) == [
+        "HEADWATER_PROT is not a setting and has no effect; did you mean HEADWATER_PORT?",
+        "HEADWATER_QQQQ is not a setting and has no effect",
+    ]
+
+
+def test_a_clients_key_in_the_environment_of_a_server_without_one() -> None:
+    environ = {"HEADWATER_API_KEY": "hunter2"}
+    [warning] = variable_warnings(load_settings(), environ)
+    assert "this server has no API key" in warning
+    assert "set HEADWATER_API_KEYS" in warning
+    assert "hunter2" not in warning
+    assert variable_warnings(load_settings(api_keys="k"), environ) == []
+
+
+def test_the_variables_of_the_other_commands_are_known() -> None:
+    group: Any = typer.main.get_command(cli.app)
+    read = {param.envvar for command in group.commands.values() for param in command.params} - {None}
+    assert read == set(CLIENT_VARIABLES)
+
+
+def test_recordings_come_from_a_directory(tmp_path: Path) -> None:
+    assert load_settings(recordings_dir=str(tmp_path)).recordings_dir == tmp_path
+    for wrong in (tmp_path / "missing", _file(tmp_path, "")):
+        with pytest.raises(ConfigError, match=r"^recordings_dir: .* is not a directory$"):
+            load_settings(recordings_dir=wrong)
 
 
 def test_the_default_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

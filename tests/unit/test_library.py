@@ -482,6 +482,10 @@ async def test_the_api_is_mounted(hw: Headwater) -> None:
         assert refused.status_code == 403
         no_models = await client.get("/streams-api/v1/models")
         assert no_models.json()["data"] == []
+        question = {"messages": [{"role": "user", "content": "hi"}], "model": "gpt"}
+        unknown = await client.post("/streams-api/v1/chat/completions", json=question)
+        assert unknown.status_code == 404
+        assert "Headwater(providers=True)" in unknown.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("kind", ["plain", "async"])
@@ -538,3 +542,35 @@ else:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+async def test_another_bind_address_of_the_environment_opens_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library binds no address: a host meant for `serve` must not switch off the check of names."""
+    monkeypatch.setenv("HEADWATER_HOST", "0.0.0.0")  # noqa: S104 - nothing is bound
+    async with Headwater(data_dir=tmp_path) as hw, client_of(hw.asgi()) as client:
+        assert (await client.get("/v1/streams", headers={"Host": "evil.example"})).status_code == 403
+        assert (await client.get("/v1/streams", headers={"Host": "localhost"})).status_code == 200
+
+
+async def test_a_viewer_that_returns_while_the_application_stops_is_sent_round_again(tmp_path: Path) -> None:
+    """An error status would stop a browser's EventSource for good."""
+    hw = Headwater(data_dir=tmp_path, grace_s=0)
+    app = FastAPI()
+
+    @app.get("/answer/{key}")
+    async def answer(request: Request, key: str) -> Response:
+        return await hw.respond(lambda: _words("a"), request=request, key=key)
+
+    async with hw, client_of(app) as client:
+        runtime = await hw._ready()
+        runtime.hub.accepting = False
+        returning = await client.get("/answer/k", headers={"Last-Event-ID": "1.3"})
+        assert (returning.status_code, returning.text) == (200, "retry: 2000\n\n")
+        assert (await client.get("/answer/k")).status_code == 503
+
+
+async def _words(*words: str) -> AsyncIterator[str]:
+    for word in words:
+        yield word

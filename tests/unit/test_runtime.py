@@ -157,7 +157,7 @@ async def test_a_log_needs_no_extra_abilities(tmp_path: Path) -> None:
 
 def test_every_setting_of_the_core_has_its_name_in_the_settings() -> None:
     """A renamed one would silently stay at its default."""
-    internal = {"log_retry_s", "max_pending_bytes", "max_recoveries"}
+    internal = {"max_pending_bytes", "max_recoveries"}
     assert set(StreamSettings.__struct_fields__) - set(Settings.model_fields) == internal
     defaults = load_settings()
     assert stream_settings(defaults) == StreamSettings()

@@ -27,6 +27,7 @@ from ..runtime import Runtime, open_runtime
 from ..server import EventStreamResponse
 from ..server.accept import cursor_of
 from ..server.errors import exception_response
+from ..sse import retry
 from ..streams import Accepted, Log, NewStream, StreamInfo
 from .following import follow_channel
 from .sources import Source, SourceProducer, check_source, discard
@@ -62,6 +63,7 @@ class Headwater:
         self._providers = providers
         self._authenticate = authenticate
         self._opening = asyncio.Lock()
+        self._closing = False
         self._stack: AsyncExitStack | None = None
         self._runtime: Runtime | None = None
 
@@ -82,9 +84,14 @@ class Headwater:
 
     async def aclose(self) -> None:
         """Let streams finish within `grace_s`, then close everything. Idempotent; a later use starts anew."""
-        stack, self._stack, self._runtime = self._stack, None, None
-        if stack is not None:
-            await stack.aclose()
+        if self._stack is None or self._closing:
+            return
+        self._closing = True
+        try:
+            await self._stack.aclose()
+        finally:
+            self._stack = self._runtime = None
+            self._closing = False
 
     async def _ready(self) -> Runtime:
         async with self._opening:
@@ -120,8 +127,8 @@ class Headwater:
         `Last-Event-ID` or `?after=` tell where it left off. `linger_s`: how long the stream outlives its last viewer,
         by default the setting's or the dialect's. `include_usage`: whether `openai_chat` frames end with usage.
 
-        Errors of this moment (no room, no log) become a JSON response with their status; an unknown `dialect` raises
-        `InputError`.
+        Errors of this moment (no room, no log) become a JSON response with their status, and 200 with `retry:` for a
+        viewer that returns; an unknown `dialect` raises `InputError`.
         """
         check_source(source)
         chosen = dialect_named(dialect)
@@ -136,6 +143,9 @@ class Headwater:
             accepted = await self._accept(source, new)
         except HeadwaterError as exc:
             await discard(source)
+            if cursor is not None and exc.retryable:
+                # Any error status would stop a browser's EventSource for good; this way it comes back.
+                return Response(retry(self.settings.retry_ms), media_type="text/event-stream")
             return exception_response(exc)
         channel, created = accepted
         if channel.at_end(cursor):

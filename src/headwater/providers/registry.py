@@ -31,6 +31,8 @@ _SHOWN_NAMES = 20
 _NO_CHAT = re.compile(
     r"embed|whisper|tts|dall-e|moderation|image|audio|realtime|transcribe|sora|babbage|davinci|rerank"
 )
+# A server has the recordings at least; without any provider it is an application's own API.
+_NO_PROVIDERS = "this application offers no models over HTTP (Headwater(providers=True) would)"
 
 
 class Route(NamedTuple):
@@ -182,9 +184,13 @@ class Registry:
             for name in known.names:
                 if not _NO_CHAT.search(name.lower()):
                     return name
+        if not self._providers:
+            raise UnknownModel(f"no model was named, and there is none: {_NO_PROVIDERS}", param="model")
         raise UnknownModel("no model was named, and there is none: set OPENAI_API_KEY, or start Ollama", param="model")
 
     def _unknown(self, model: str) -> str:
+        if not self._providers:
+            return f"there is no model {model[:100]!r}: {_NO_PROVIDERS}"
         names = [name for known in self._known.values() for name in known.names]
         shown = ", ".join(names[:_SHOWN_NAMES]) + (" …" if len(names) > _SHOWN_NAMES else "")
         return f"there is no model {model[:100]!r}; there are: {shown or 'none'}"

@@ -37,21 +37,24 @@ async def accept(services: Services, request: Request, decoded: Decoded) -> Acce
     asked = decoded.request
     if len(asked.messages) > settings.max_messages:
         raise InputError(f"more than {settings.max_messages} messages", param="messages")
-    linger_s = _linger_s(request, services, decoded.dialect)
-    key = _idempotency_key(request)
-    resolved = await services.models.resolve(asked.model or settings.default_model or None)
-    chat = ChatRequest(resolved.model, asked.messages, asked.params)
     new = NewStream(
-        model=resolved.model,
-        provider=resolved.provider_name,
         dialect=decoded.dialect,
         owner=owner_of(request),
-        linger_s=linger_s,
-        request=encode_request(chat),
-        prompt_characters=prompt_characters(chat),
-        idempotency_key=key,
-        fingerprint=_fingerprint(asked) if key else "",
+        linger_s=_linger_s(request, services, decoded.dialect),
+        prompt_characters=prompt_characters(asked),
+        idempotency_key=_idempotency_key(request),
         retry=cursor_of(request) is None,
+    )
+    if new.idempotency_key:
+        new = msgspec.structs.replace(new, fingerprint=_fingerprint(asked))
+        # Before the model is looked up: what is in the log needs no provider any more.
+        known = await services.hub.find(new)
+        if known is not None:
+            return Accepted(known, False)
+    resolved = await services.models.resolve(asked.model or settings.default_model or None)
+    chat = ChatRequest(resolved.model, asked.messages, asked.params)
+    new = msgspec.structs.replace(
+        new, model=resolved.model, provider=resolved.provider_name, request=encode_request(chat)
     )
     return await services.hub.create(new, resolved.producer_factory(chat))
 

@@ -17,9 +17,11 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import AccessError, ConfigError, OriginRefused
+from . import api_docs
 from .errors import exception_response
 
-OPEN_PATHS = frozenset({"/health", "/ready", "/api-docs", "/openapi.json"})
+PROBES = frozenset({"/health", "/ready"})
+OPEN_PATHS = PROBES | {"/", api_docs.PATH, "/openapi.json"}
 """Probes carry no keys, a browser that opens the API's pages has none yet, and none of these tells anything private."""
 
 _DIGEST_PREFIX = "sha256:"
@@ -64,7 +66,7 @@ class KeyCheck:
         self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].removeprefix(scope.get("root_path", "")) not in OPEN_PATHS:
+        if scope["type"] == "http" and not _is_open(_path(scope)):
             presented = _presented_key(scope)
             owner = self._keys.owner(presented) if presented else None
             if owner is None:
@@ -72,8 +74,18 @@ class KeyCheck:
                 headers = {"WWW-Authenticate": "Bearer"}
                 await exception_response(error, headers)(scope, receive, send)
                 return
-            scope["headwater.owner"] = owner
+            # An application that mounts this API and signs its users in has told whose request it is.
+            scope.setdefault("headwater.owner", owner)
         await self._app(scope, receive, send)
+
+
+def _path(scope: Scope) -> str:
+    """Below where the API is mounted."""
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(f"{api_docs.ASSETS}/")
 
 
 def _presented_key(scope: Scope) -> bytes:
@@ -97,7 +109,8 @@ class OriginCheck:
         self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        # Probes come by address or by any name, and tell nothing that a rebinding page could use.
+        if scope["type"] == "http" and _path(scope) not in PROBES:
             refusal = self.refusal(scope)
             if refusal is not None:
                 await exception_response(OriginRefused(refusal))(scope, receive, send)

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from ..streams import Hub
-from . import errors, openapi, routes_openai, routes_streams, routes_system
+from . import api_docs, errors, openapi, routes_openai, routes_streams, routes_system
 from .access import KeyCheck, KeyRing, OriginCheck
 from .envelope import Envelope
 from .limits import RequestLimits
@@ -31,7 +31,7 @@ def create_app(hub: Hub, models: ModelDirectory, settings: ServerSettings) -> Fa
         title="Headwater",
         description="Durable, resumable streams of LLM answers.",
         version=settings.version,
-        docs_url="/api-docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json",
         redirect_slashes=False,
@@ -40,6 +40,7 @@ def create_app(hub: Hub, models: ModelDirectory, settings: ServerSettings) -> Fa
     services = Services(hub, models, settings)
     for module in (routes_openai, routes_streams, routes_system):
         app.include_router(module.routes(services))
+    api_docs.install(app)
     errors.install(app)
     openapi.install(app, with_keys=bool(keys))
     _add_layers(app, settings, keys)

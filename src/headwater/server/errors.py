@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from ..dialects.base import json_line
 from ..dialects.openai_chat import error_object
-from ..errors import HeadwaterError, InputError, MethodNotAllowed
+from ..errors import HeadwaterError, InputError, LogError, MethodNotAllowed
 from ..events import Error
 
 # nginx's "client closed request": nobody is there to read it, but access logs of proxies are.
@@ -44,7 +44,8 @@ def error_response(
 def exception_response(error: HeadwaterError, headers: Mapping[str, str] | None = None) -> Response:
     """The answer for an error of ours; a provider's own code is kept, so that SDKs see what they know."""
     return error_response(
-        error.message,
+        # A log's own words name files and processes of this machine; they are for its operator.
+        "the stream log cannot do this now" if isinstance(error, LogError) else error.message,
         status=error.http_status,
         code=getattr(error, "upstream_code", None) or error.code,
         param=error.param,

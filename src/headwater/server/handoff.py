@@ -160,6 +160,10 @@ class HeadwaterHttpProtocol(HttpToolsProtocol):
         else:
             self._refuse(408, "the request did not arrive in time", "request_timeout")
 
+    def on_response_complete(self) -> None:
+        self.watch_the_rest()
+        super().on_response_complete()
+
     def watch_the_rest(self, before: int | None = None) -> None:
         """A response is over, and nobody writes any more who would notice a peer that does not read its rest."""
         if self._draining is not None:
@@ -184,6 +188,7 @@ class HeadwaterHttpProtocol(HttpToolsProtocol):
             body = msgspec.json.encode(error_object(message, status=status, code=code))
             head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
             self.transport.write(STATUS_LINE[status] + head + body)
+        self.watch_the_rest()
         self.transport.close()
 
     def _may_answer(self) -> bool:
@@ -307,7 +312,6 @@ class TransportSink:
             protocol.transport.write(b"0\r\n\r\n")
         cycle.response_complete = True
         cycle.message_event.set()
-        protocol.watch_the_rest()
         if not cycle.keep_alive:
             protocol.transport.close()
         protocol.on_response_complete()

@@ -172,8 +172,8 @@ class AsgiSink:
                 continue
             data = b"".join(self._pending)
             self._pending.clear()
-            was_full = not self.writable
             await send({"type": "http.response.body", "body": data, "more_body": True})
+            was_full = not self.writable  # only now: what was written meanwhile may have filled it
             self._pending_bytes -= len(data)
             if was_full and self.writable and self._on_writable is not None:
                 self._on_writable()

@@ -42,6 +42,7 @@ class Channel:
         "_tail",
         "_tail_bytes",
         "_tail_limit",
+        "_unattended",
         "failure",
         "fold",
         "has_head",
@@ -70,6 +71,7 @@ class Channel:
         self._tail: deque[Event] = deque()
         self._tail_bytes = 0
         self._tail_limit = tail_bytes
+        self._unattended: HeadwaterError | None = None
         self._encoders: dict[EncoderFactory, Encoder] = {}
         self._head_waiters: list[asyncio.Future[None]] = []
         self._end_waiters: list[asyncio.Future[None]] = []
@@ -232,11 +234,19 @@ class Channel:
                     self._end_waiters.remove(waiter)
         return self.terminal
 
+    def let_go(self, reason: HeadwaterError) -> None:
+        """This process produces the stream no longer: `reason` is for those who wait and are no viewers."""
+        self._unattended = reason
+        self.has_head = True
+        _resolve(self._head_waiters)
+        _resolve(self._end_waiters)
+
     def check(self) -> None:
-        """Raise the error where the log lost the stream."""
-        if self.failure is not None:
+        """Raise the error where the log lost the stream, or this process let go of it."""
+        error = self.failure or self._unattended
+        if error is not None:
             # Raised for every reader: without this each one's frames would be added to the others'.
-            raise self.failure.with_traceback(None)
+            raise error.with_traceback(None)
 
 
 def outcome(terminal: Terminal) -> Outcome:

@@ -59,7 +59,9 @@ class Committer:
         self._rate = 0.0
         self.commits = 0
         self.events = 0
-        self.failing_since: float | None = None  # while a commit is being tried again
+        self.failing_since: float | None = None  # while a commit is being tried again, or does not return
+        self._in_flight: list[Source] = []
+        self._in_flight_since = 0.0
 
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run(), name="headwater-committer")
@@ -78,12 +80,27 @@ class Committer:
         self._wake()
 
     async def stop(self) -> None:
-        """Commit what was submitted, then end. Idempotent."""
+        """Commit what was submitted, then end; a log that does not answer is left after `log_retry_s`. Idempotent."""
         self._stopping = True
         self._wake()
-        if self._task is not None:
-            await self._task
-            self._task = None
+        task, self._task = self._task, None
+        if task is not None:
+            await asyncio.wait((task,), timeout=self._retry_s)
+            if not task.done():
+                _logger.error("the log does not answer; what it has not stored is taken up at the next start")
+                task.cancel()
+                await asyncio.wait((task,))
+
+    def give_up_if_stuck(self, now: float, timeout_s: float) -> None:
+        """Break off the streams of a commit that does not return, and of those that wait behind it."""
+        if self._in_flight_since and now - self._in_flight_since >= timeout_s:
+            waiting, self._in_flight = self._in_flight, []
+            waiting += self._next_group()
+            self.failing_since = self._in_flight_since
+            if waiting:
+                _logger.error("the log has not answered for %g s; %d streams break off", timeout_s, len(waiting))
+            for source in waiting:
+                source.lost(LogUnavailable("the log does not answer"))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -130,15 +147,21 @@ class Committer:
         except Exception:
             # Without this task every stream would hang, so a bug costs one group, and its streams still end.
             _logger.exception("a commit of %d streams failed", len(group))
-            for source in group:
+            lost, self._in_flight, self._in_flight_since = group if self._in_flight is group else [], [], 0.0
+            for source in lost:
                 source.lost(LogUnavailable("the commit failed"))
             return 0
 
     async def _commit(self, group: list[Source]) -> int:
         """Commit one group; returns how many events it had."""
+        loop = asyncio.get_running_loop()
+        self._in_flight, self._in_flight_since = group, loop.time()
         appends = [source.take() for source in group]
         outcomes = await self._store(appends)
-        now = asyncio.get_running_loop().time()
+        if self._in_flight is not group:  # `give_up_if_stuck` was faster
+            self._in_flight_since = 0.0
+            return 0
+        now = loop.time()
         count = 0
         for source, append, outcome in zip(group, appends, outcomes, strict=True):
             if outcome is not None:
@@ -147,6 +170,7 @@ class Committer:
             count += append.count
             if source.settled(now):
                 self._dirty.append(source)
+        self._in_flight, self._in_flight_since = [], 0.0
         self.commits += 1
         self.events += count
         return count

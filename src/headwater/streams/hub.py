@@ -92,7 +92,12 @@ class Hub:
         self._viewers: set[Viewer] = set()
         self._followers: dict[str, Follower] = {}
         self._sweeper = Sweeper(
-            self._generations, self._viewers, self._followers, self.settings, settle=self._recovery.settle
+            self._generations,
+            self._viewers,
+            self._followers,
+            self.settings,
+            check_log=lambda now: self._committer.give_up_if_stuck(now, self.settings.log_timeout_s),
+            settle=self._recovery.settle,
         )
         self._creating: dict[tuple[str, str], asyncio.Task[Accepted]] = {}
         self._stopped = False
@@ -127,7 +132,6 @@ class Hub:
 
         Raises `ShuttingDown`, `QueueFull`, `IdempotencyMismatch`, or `LogError` where the log cannot take it.
         """
-        self._check_accepting()
         if not new.idempotency_key:
             return Accepted(await self._create(new, producer), True)
         key = (new.owner, new.idempotency_key)
@@ -138,8 +142,7 @@ class Hub:
             creating.add_done_callback(lambda task: self._created(key, task))
         # The creation goes on when its caller leaves: others may wait for it, and the caller may come back by the key.
         channel, created = await asyncio.shield(creating)
-        if channel.record.fingerprint != new.fingerprint:
-            raise IdempotencyMismatch("this Idempotency-Key was used before with another request")
+        _check_same_request(channel, new)
         return Accepted(channel, created and is_first)
 
     def _check_accepting(self) -> None:
@@ -151,34 +154,41 @@ class Hub:
         if not task.cancelled():
             task.exception()  # nobody may be waiting for it
 
-    async def _create_once(self, new: NewStream, producer: Producer | MakeProducer) -> Accepted:
-        attempt = 1
-        accepted = await self._create_or_find(new, producer)
-        # A retry must not meet the failure of its first attempt for ever (bifrost #4788).
-        while new.retry and attempt < MAX_KEY_ATTEMPTS and _may_be_retried(accepted, new):
-            attempt += 1
-            key = f"{new.idempotency_key}{ATTEMPT_MARK}{attempt}"
-            accepted = await self._create_or_find(msgspec.structs.replace(new, idempotency_key=key), producer)
-        return accepted
+    async def find(self, new: NewStream) -> Channel | None:
+        """The stream that this key stands for; `None`: `create` would make one. Raises `IdempotencyMismatch`."""
+        channel, attempt = await self._newest(new)
+        if channel is not None:
+            _check_same_request(channel, new)
+        return None if _wants_another(channel, attempt, new) else channel
 
-    async def _create_or_find(self, new: NewStream, producer: Producer | MakeProducer) -> Accepted:
-        known = await self._find_key(new)
-        if known is None:
+    async def _create_once(self, new: NewStream, producer: Producer | MakeProducer) -> Accepted:
+        while True:
+            channel, attempt = await self._newest(new)
+            if channel is not None and not _wants_another(channel, attempt, new):
+                return Accepted(channel, False)
             try:
-                return Accepted(await self._create(new, producer), True)
+                return Accepted(await self._create(new, producer, attempt=attempt + 1), True)
             except SeqConflict:
                 # Another process took the key meanwhile.
-                known = await self._find_key(new)
-                if known is None:
+                if (await self._newest(new))[1] == attempt:
                     raise
-        return Accepted(known, False)
 
-    async def _find_key(self, new: NewStream) -> Channel | None:
-        found = await self.log.find(Query(owner=new.owner, idempotency_key=new.idempotency_key, limit=1))
-        return await self._channel(found[0]) if found else None
+    async def _newest(self, new: NewStream) -> tuple[Channel | None, int]:
+        """The last stream made under a key, and the number of attempts there were."""
+        newest: Channel | None = None
+        attempt = 0
+        while newest is None or (_failed_before_content(newest) and attempt < MAX_KEY_ATTEMPTS):
+            key = _key_of(new, attempt + 1)
+            found = await self.log.find(Query(owner=new.owner, idempotency_key=key, limit=1))
+            if not found:
+                break
+            newest = await self._channel(found[0])
+            attempt += 1
+        return newest, attempt
 
-    async def _create(self, new: NewStream, producer: Producer | MakeProducer) -> Channel:
-        self._check_accepting()  # again, because a shutdown may have passed while the key was looked up
+    async def _create(self, new: NewStream, producer: Producer | MakeProducer, *, attempt: int = 1) -> Channel:
+        # Only here: a returning caller whose stream exists gets it also while the server drains.
+        self._check_accepting()
         created_ms = self._clock_ms()
         record = StreamRecord(
             id=new_stream_id(created_ms),
@@ -189,9 +199,11 @@ class Hub:
             owner=new.owner,
             linger_s=new.linger_s,
             request=new.request,
-            idempotency_key=new.idempotency_key,
+            idempotency_key=_key_of(new, attempt),
             fingerprint=new.fingerprint,
             boot=self._boot,
+            # A cursor of an earlier attempt is no position in this one.
+            epoch=attempt,
         )
         make = producer if callable(producer) else lambda: producer
         generation = self._generations.create(record, make, prompt_characters=new.prompt_characters)
@@ -370,16 +382,36 @@ class Hub:
         self._stopped = True
         for viewer in list(self._viewers):
             viewer.dismiss(self.settings.retry_ms)
+        # Whoever still waits without being a viewer (for the head, for a whole answer) is told, too.
+        for generation in self._generations:
+            generation.channel.let_go(ShuttingDown("the server stopped; ask again", retry_after_s=1.0))
         for follower in list(self._followers.values()):
             await follower.stop()
         await self._sweeper.stop()
         self._generations.clear()
 
 
-def _may_be_retried(accepted: Accepted, new: NewStream) -> bool:
-    """Whether the key's stream failed without content, so that nothing was generated and nobody has a part of it."""
-    record = accepted.channel.record
-    ended = record.ended
-    if accepted.created or ended is None or ended.error is None or record.fingerprint != new.fingerprint:
+def _check_same_request(channel: Channel, new: NewStream) -> None:
+    if channel.record.fingerprint != new.fingerprint:
+        raise IdempotencyMismatch("this Idempotency-Key was used before with another request")
+
+
+def _key_of(new: NewStream, attempt: int) -> str:
+    """Under which a stream is kept: a further attempt of a key needs one of its own."""
+    return new.idempotency_key if attempt == 1 else f"{new.idempotency_key}{ATTEMPT_MARK}{attempt}"
+
+
+def _wants_another(channel: Channel | None, attempt: int, new: NewStream) -> bool:
+    """Whether a retry is due: it must not meet the failure of its first attempt for ever (bifrost #4788)."""
+    if channel is None:
+        return True
+    same = channel.record.fingerprint == new.fingerprint
+    return new.retry and same and attempt < MAX_KEY_ATTEMPTS and _failed_before_content(channel)
+
+
+def _failed_before_content(channel: Channel) -> bool:
+    """Whether it may be tried again: nothing was generated, and nobody has a part of it."""
+    ended = channel.record.ended
+    if ended is None or ended.error is None:
         return False
     return ended.error.retryable and not ended.usage.completion_tokens

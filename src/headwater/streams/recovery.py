@@ -139,14 +139,14 @@ async def unfinished(log: Log) -> AsyncIterator[StreamRecord]:
 
 
 async def read_fold(log: Log, record: StreamRecord) -> Fold:
-    """Fold all committed events of a stream. Raises `LogCorrupt`."""
+    """Fold the events that the record counts, not those committed since. Raises `LogCorrupt`."""
     state = Fold()
     after = FROM_START
     while after < record.next_seq - 1:
         part = await log.read(record.id, after, max_bytes=READ_BYTES)
         if part is None or not part.events:
             break
-        for event in part.events:
+        for event in part.events[: record.next_seq - part.first_seq]:
             state.apply(event)
         after = Seq(part.first_seq + len(part.events) - 1)
     return state

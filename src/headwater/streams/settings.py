@@ -22,6 +22,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A viewer whose socket takes nothing for this long is cut."""
     log_retry_s: float = 5.0
     """How long a failing log is tried again before the streams concerned are ended."""
+    log_timeout_s: float = 30.0
+    """How long a commit may take before its streams, and those that wait behind it, are ended."""
     grace_s: float = 20.0
     """At shutdown, how long running streams may still finish."""
     retry_ms: int = 2000

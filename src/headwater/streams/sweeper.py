@@ -30,7 +30,10 @@ SETTLE_INTERVAL_S = 1.0
 
 
 class Sweeper:
-    """Sweeps all that it is given from `start` to `stop`; `settle` is awaited now and then while due."""
+    """Sweeps all that it is given from `start` to `stop`.
+
+    `check_log` is called in each sweep; `settle` is awaited now and then while due.
+    """
 
     def __init__(
         self,
@@ -39,12 +42,14 @@ class Sweeper:
         followers: Mapping[str, Follower],
         settings: StreamSettings,
         *,
+        check_log: Callable[[float], None],
         settle: Callable[[], Awaitable[None]],
     ) -> None:
         self._generations = generations
         self._viewers = viewers
         self._followers = followers
         self._settings = settings
+        self._check_log = check_log
         self._settle = settle
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -88,6 +93,7 @@ class Sweeper:
 
     def sweep(self, now: float) -> None:
         """Fire what is due at `now` (the loop's time)."""
+        self._check_log(now)
         for generation in self._generations:
             generation.sweep(now)
         for follower in tuple(self._followers.values()):

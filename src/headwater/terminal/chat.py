@@ -1,6 +1,7 @@
 """`headwater chat`: a conversation on the terminal, or one answer for a pipe.
 
-Ctrl-C stops the answer that is running (a cancel at the server, not a disconnect), a second one or Ctrl-D leaves.
+Ctrl-C stops the answer that is running (a cancel at the server, not a disconnect); a second one leaves at once, as
+Ctrl-C and Ctrl-D at the prompt do.
 `asyncio.Runner` gives just that: the first SIGINT cancels the running task, the next raises `KeyboardInterrupt`.
 """
 
@@ -13,8 +14,8 @@ from ..client import EventStream, HeadwaterClient
 from ..errors import HeadwaterError, StreamReset
 from ..events import Done, Error, JsonObject, Terminal, Text
 from .display import Display, consoles
-from .exits import FAILED, FINE, INTERRUPTED
-from .reaching import reach
+from .exits import FAILED, FINE, INTERRUPTED, MISUSED
+from .reaching import RECONNECT, reach
 
 PROMPT = "> "
 HELP = "/model [NAME] shows or sets the model, /clear forgets the conversation, /quit leaves"
@@ -22,22 +23,27 @@ HELP = "/model [NAME] shows or sets the model, /clear forgets the conversation, 
 
 def chat(model: str, *, url: str, key: str) -> int:
     """Returns the exit code. Raises `HeadwaterError` where the server cannot be used at all."""
+    display = Display(*consoles())
     try:
+        question = None if sys.stdin.isatty() else sys.stdin.read()
+        if question is not None and not question.strip():
+            display.note("headwater: nothing to ask: the question is read from stdin, which is empty")
+            return MISUSED
         with asyncio.Runner() as runner:
-            client = HeadwaterClient(url, key or None)
+            client = HeadwaterClient(url, key or None, reconnect=RECONNECT)
             try:
                 runner.run(reach(client.list(limit=1), url))
-                return _use(runner, Conversation(client, model, Display(*consoles())))
+                return _use(runner, Conversation(client, model, display), question)
             finally:
                 runner.run(client.close())
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
-def _use(runner: asyncio.Runner, conversation: Conversation) -> int:
-    if sys.stdin.isatty():
+def _use(runner: asyncio.Runner, conversation: Conversation, question: str | None) -> int:
+    if question is None:
         return _converse(runner, conversation)
-    return _answer_once(runner, conversation, sys.stdin.read())
+    return _answer_once(runner, conversation, question)
 
 
 class Conversation:
@@ -118,7 +124,7 @@ def _converse(runner: asyncio.Runner, conversation: Conversation) -> int:
     conversation.display.note(HELP)
     while True:
         try:
-            line = input(PROMPT).strip()
+            line = _asked().strip()
         except EOFError:
             conversation.display.note("")
             return FINE
@@ -130,6 +136,15 @@ def _converse(runner: asyncio.Runner, conversation: Conversation) -> int:
                 runner.run(conversation.ask(line))
             except HeadwaterError as exc:
                 conversation.display.note(exc.message, style="red")
+
+
+def _asked() -> str:
+    """One line from the person. `input` would put its prompt into the answers where stdout is a file or a pipe."""
+    if sys.stdout.isatty():
+        return input(PROMPT)
+    sys.stderr.write(PROMPT)
+    sys.stderr.flush()
+    return input()
 
 
 def _command(runner: asyncio.Runner, conversation: Conversation, line: str) -> bool:

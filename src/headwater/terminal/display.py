@@ -15,6 +15,8 @@ from ..events import Done, Error, Event, Metadata, Reasoning, Source, Sources, S
 
 # C0, DEL and C1 without tab and newline.
 _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+# Attempts to reconnect that are told one by one; later ones only at each multiple of it.
+_ATTEMPTS_TOLD = 10
 
 
 def printable(text: str) -> str:
@@ -56,17 +58,19 @@ class Display:
                 assert_never(event)
 
     def note(self, text: str, *, style: str = "dim") -> None:
-        """A line beside the answer, on its own line."""
+        """A line beside the answer, on its own line; never a byte on the answer's own way."""
         self.end_line()
         self._notes.print(printable(text), style=style, markup=False, highlight=False, soft_wrap=True)
 
     def end_line(self) -> None:
-        if not self._at_line_start:
+        """On a terminal, what follows begins on a line of its own. A pipe gets the answer, to the byte."""
+        if self._live and not self._at_line_start:
             self._write("\n")
 
     def reconnecting(self, attempt: int, delay_s: float, reason: str) -> None:
-        """As the client calls it before it waits to try again."""
-        self.note(f"{reason}; trying again in {delay_s:.1f} s (attempt {attempt})")
+        """As the client calls it before it waits to try again. A long outage is not told at every attempt."""
+        if attempt <= _ATTEMPTS_TOLD or attempt % _ATTEMPTS_TOLD == 0:
+            self.note(f"{reason}; trying again in {delay_s:.1f} s (attempt {attempt})")
 
     def restart(self) -> None:
         """The server replays the answer from its start: what stands on the screen is void."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from .._version import __version__
-from ..config import Settings, load_settings
+from ..config import Settings, load_settings, variable_warnings
 from ..errors import ConfigError, LogError
 from ..runtime import Runtime, open_runtime
 from ..server.handoff import HttpLimits
@@ -26,7 +27,8 @@ def serve(flags: dict[str, Any]) -> None:
     """Runs until SIGINT or SIGTERM. Raises `ConfigError` for whatever keeps it from starting."""
     settings = load_settings(**flags).check_exposure()
     _configure_logging(settings.log_level)
-    for warning in (*settings.warnings(), raise_descriptor_limit(settings.max_streams)):
+    ignored = variable_warnings(settings, os.environ)
+    for warning in (*settings.warnings(), *ignored, raise_descriptor_limit(settings.max_streams)):
         if warning is not None:
             logging.getLogger("headwater").warning(warning)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
@@ -71,6 +73,7 @@ def banner(url: str, runtime: Runtime) -> list[tuple[str, str]]:
     settings = runtime.settings
     recovered = runtime.recovered
     lines = [
+        ("process", str(os.getpid())),
         ("providers", _providers(runtime.registry.names)),
         ("log", f"sqlite in {settings.data_dir}" if settings.log == "sqlite" else "memory: nothing survives a restart"),
         ("durability", settings.durability),
@@ -89,8 +92,15 @@ def _providers(names: Sequence[str]) -> str:
 
 
 def _recovered(report: RecoveryReport) -> str:
-    ended = f"{report.interrupted} ended as interrupted"
-    return f"{report.continued} streams continued, {report.restarted} restarted, {ended}"
+    """Only what happened, as `1 stream continued, 2 ended as interrupted`."""
+    counts = {
+        "continued": report.continued,
+        "restarted": report.restarted,
+        "ended as interrupted": report.interrupted,
+    }
+    (first, number), *others = ((done, number) for done, number in counts.items() if number)
+    head = f"{number} stream{'' if number == 1 else 's'} {first}"
+    return ", ".join([head, *(f"{number} {done}" for done, number in others)])
 
 
 def _access(settings: Settings) -> str:

@@ -10,7 +10,7 @@ from ..errors import StreamReset
 from ..events import Error, Event, encode_event
 from .display import Display, consoles
 from .exits import FAILED, FINE, INTERRUPTED
-from .reaching import reach
+from .reaching import RECONNECT, reach
 
 
 def tail(stream: str, *, url: str, key: str, after: str, as_json: bool) -> int:
@@ -23,7 +23,7 @@ def tail(stream: str, *, url: str, key: str, after: str, as_json: bool) -> int:
 
 async def _tail(stream: str, *, url: str, key: str, after: str | None, as_json: bool) -> int:
     display = Display(*consoles())
-    async with HeadwaterClient(url, key or None) as client:
+    async with HeadwaterClient(url, key or None, reconnect=RECONNECT) as client:
         await reach(client.info(stream), url)
         while True:
             events = client.follow(stream, after, raise_on_error=False, on_reconnect=display.reconnecting)

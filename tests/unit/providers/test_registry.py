@@ -102,10 +102,16 @@ class TestResolve:
         assert caught.value.param == "model"
 
     async def test_without_any_provider(self) -> None:
-        with pytest.raises(UnknownModel, match="none"):
-            await Registry([]).resolve("m")
+        with pytest.raises(UnknownModel, match="there are: none"):
+            await Registry([Listing("a")]).resolve("m")
         with pytest.raises(UnknownModel, match="OPENAI_API_KEY"):
-            await Registry([]).resolve(None)
+            await Registry([Listing("a")]).resolve(None)
+
+    @pytest.mark.parametrize("model", ["m", None])
+    async def test_without_any_provider_it_is_an_application_that_asked_for_none(self, model: str | None) -> None:
+        with pytest.raises(UnknownModel, match=r"Headwater\(providers=True\)") as caught:
+            await Registry([]).resolve(model)
+        assert "OPENAI_API_KEY" not in caught.value.message
 
     async def test_a_route_makes_a_producer(self) -> None:
         route = await Registry([Listing("a", "m1")]).resolve("a/m1")

@@ -54,8 +54,16 @@ async def test_where_a_key_may_be(headers: dict[str, str], status: int) -> None:
     assert ("headwater.owner" in exchange.scope) is (status == 200)
 
 
+async def test_an_owner_that_the_application_told_stays() -> None:
+    """Else all its users would be one tenant, that of the key."""
+    exchange = Exchange(http_scope("/v1/models", headers={"x-api-key": "k"}) | {"headwater.owner": "alice"})
+    await exchange.run(KeyCheck(ok, keys=KeyRing(["k"])))
+    assert exchange.scope["headwater.owner"] == "alice"
+
+
 async def test_probes_and_descriptions_are_open_also_below_a_mount() -> None:
-    for path, root in (("/health", ""), ("/hw/ready", "/hw"), ("/openapi.json", ""), ("/api-docs", "")):
+    script = "/api-docs/assets/swagger-ui.css"
+    for path, root in (("/health", ""), ("/hw/ready", "/hw"), ("/openapi.json", ""), ("/api-docs", ""), (script, "")):
         exchange = Exchange(http_scope(path) | {"root_path": root})
         await exchange.run(KeyCheck(ok, keys=KeyRing(["k"])))
         assert exchange.status == 200

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from headwater.errors import HeadwaterError, InputError, ProviderRejected, QueueFull, UnknownModel
+from headwater.errors import HeadwaterError, InputError, LogInUse, ProviderRejected, QueueFull, UnknownModel
 from headwater.events import Error
 from headwater.server.errors import event_response, exception_response, install
 
@@ -68,3 +68,11 @@ async def test_what_frameworks_raise() -> None:
     left = Exchange(http_scope("/gone"))
     await left.run(app)
     assert left.status == 499
+
+
+def test_a_logs_own_words_stay_here() -> None:
+    """They name files and processes of the server's machine."""
+    response = exception_response(LogInUse("/secret/place is in use by process 7"))
+    assert response.status_code == 503
+    assert content(bytes(response.body))["code"] == "log_in_use"
+    assert b"secret" not in response.body

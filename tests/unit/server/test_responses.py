@@ -153,6 +153,26 @@ async def test_the_sink_is_bounded_and_tells_when_there_is_room() -> None:
     assert lost == [True]
 
 
+async def test_what_fills_the_sink_during_a_send_also_ends() -> None:
+    """Else a viewer that was passed over meanwhile would wait for ever for somebody to tell it of the room."""
+    sink = AsgiSink()
+    room = asyncio.Event()
+    sink.bind(room.set)
+    exchange = Exchange(http_scope())
+    exchange.gate.clear()
+    task = asyncio.create_task(sink.run(exchange.receive, exchange.send, lambda: None))
+    sink.write(b"x" * 1_000)
+    for _ in range(5):
+        await asyncio.sleep(0)  # the small write is being sent now
+    sink.write(b"y" * 32_000)
+    assert not sink.writable
+    exchange.gate.set()
+    await asyncio.wait_for(room.wait(), 5)
+    sink.finish()
+    await task
+    assert b"".join(m["body"] for m in exchange.sent[:-1]) == b"x" * 1_000 + b"y" * 32_000
+
+
 async def test_an_abort_before_anything_was_sent() -> None:
     sink = AsgiSink()
     sink.bind(lambda: None)

@@ -13,6 +13,7 @@ from headwater.errors import (
     LogError,
     LogUnavailable,
     MethodNotAllowed,
+    ShuttingDown,
     StreamStillRunning,
     TooManyConnections,
     UnknownStream,
@@ -597,3 +598,55 @@ async def test_a_viewer_of_a_stream_produced_here_and_lost_to_another_process(hu
     again = MemorySink()
     hub.attach(reopened, PlainEncoder, again, "1.0")
     await eventually(lambda: again.text == "foreign")
+
+
+async def test_who_waits_for_a_handed_over_stream_is_told() -> None:
+    """A caller that waits for the whole answer, or for its head, must not hang until the process dies."""
+    hub = await started()
+    channel = (await hub.create(NewStream(), Script())).channel
+    waiting = [asyncio.create_task(channel.wait_end()), asyncio.create_task(channel.wait_head(60))]
+    await asyncio.sleep(0)
+    await hub.shutdown(0)
+    for task in waiting:
+        with pytest.raises(ShuttingDown):
+            await task
+    with pytest.raises(ShuttingDown):
+        await channel.wait_end()
+
+
+async def test_a_log_that_does_not_answer_ends_its_streams_and_the_next() -> None:
+    """P3: a hanging disk is no excuse for a stream without an end."""
+    log = FaultyLog()
+    settings = StreamSettings(log_timeout_s=0.05, log_retry_s=0.1, heartbeat_s=0.1, flush_ms=0)
+    hub = await started(log, settings)
+    script = Script()
+    channel = (await hub.create(NewStream(), script)).channel
+    sink = MemorySink()
+    hub.attach(channel, PlainEncoder, sink)
+    gate = log.gate = asyncio.Event()
+    script.say("never stored")
+    await eventually(lambda: sink.finished)
+    assert isinstance(sink.events[-1], Error)
+    assert sink.events[-1].reason == "log_unavailable"
+    assert hub.log_failing
+    with pytest.raises(LogUnavailable):
+        await hub.create(NewStream(), Script())
+    log.gate = None
+    gate.set()
+    await eventually(lambda: not hub.log_failing)
+    again = (await hub.create(NewStream(), Words(["works"]))).channel
+    assert isinstance(await again.wait_end(), Done)
+    ended = await hub.info(StreamId(channel.id), owner="")
+    assert ended.status == "failed"
+    await hub.shutdown(0)
+
+
+async def test_a_log_that_does_not_answer_does_not_stop_a_shutdown() -> None:
+    log = FaultyLog()
+    hub = await started(log, StreamSettings(log_retry_s=0.05, flush_ms=0))
+    await hub.create(NewStream(), script := Script())
+    log.gate = asyncio.Event()
+    script.say("never stored")
+    await script.started.wait()
+    await hub.shutdown(0)
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []

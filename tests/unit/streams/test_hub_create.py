@@ -411,3 +411,33 @@ async def test_the_attempts_of_one_key_are_bounded() -> None:
     assert [attempt.created for attempt in attempts] == [True] * MAX_KEY_ATTEMPTS + [False] * 2
     assert attempts[-1].channel.id == attempts[MAX_KEY_ATTEMPTS - 1].channel.id
     await hub.shutdown(0)
+
+
+async def test_who_resumes_finds_the_newest_attempt_and_no_cursor_of_an_older_one_fits() -> None:
+    """A resume must not land in the failed attempt before: its cursors would match by accident."""
+    hub = await started()
+    first = await _failed(hub, ProviderUnreachable("refused"))
+    second = (await hub.create(NewStream(idempotency_key="k", fingerprint="f", retry=True), script := Script())).channel
+    script.say("b")
+    resuming = NewStream(idempotency_key="k", fingerprint="f")
+    assert await hub.find(resuming) is second
+    again = await hub.create(resuming, Script())
+    assert (again.created, again.channel) == (False, second)
+    assert second.epoch == 2
+    assert second.locate(str(first.channel.cursor)) == (0, "epoch_changed")
+    await hub.shutdown(0)
+
+
+async def test_a_known_stream_is_found_while_the_server_drains() -> None:
+    """A reconnecting viewer of a live stream never gets 503, which stops a browser's EventSource for good."""
+    hub = await started()
+    known = (await hub.create(NewStream(idempotency_key="k", fingerprint="f"), Script())).channel
+    hub.accepting = False
+    assert (await hub.create(NewStream(idempotency_key="k", fingerprint="f"), Script())).channel is known
+    assert await hub.find(NewStream(idempotency_key="k", fingerprint="f")) is known
+    with pytest.raises(ShuttingDown):
+        await hub.create(NewStream(idempotency_key="other", fingerprint="f"), Script())
+    assert await hub.find(NewStream(idempotency_key="other", fingerprint="f")) is None
+    with pytest.raises(IdempotencyMismatch):
+        await hub.find(NewStream(idempotency_key="k", fingerprint="g"))
+    await hub.shutdown(0)

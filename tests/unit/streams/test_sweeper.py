@@ -27,7 +27,10 @@ class Swept(World):
         self.followers: dict[str, Follower] = {}
         self.settlements = 0
         self.settle_error: Exception | None = None
-        self.sweeper = Sweeper(self.generations, self.viewers, self.followers, settings, settle=self.settle)
+        self.checked: list[float] = []
+        self.sweeper = Sweeper(
+            self.generations, self.viewers, self.followers, settings, check_log=self.checked.append, settle=self.settle
+        )
 
     async def settle(self) -> None:
         self.settlements += 1

@@ -9,7 +9,7 @@ import json
 import pytest
 from rich.console import Console
 
-from headwater.client import HeadwaterClient
+from headwater.client import HeadwaterClient, Reconnect
 from headwater.errors import QueueFull
 from headwater.events import Done, Error, Event, Start, Text, Usage
 from headwater.terminal.chat import Conversation
@@ -60,6 +60,17 @@ async def test_what_was_said_is_part_of_the_next_question_until_it_is_cleared() 
     assert [json.loads(start.body)["model"] for start in starts] == ["mine", "mine", None]
     assert out.getvalue().count("Hello …") == 3
     assert notes.getvalue().count("3 + 3 tokens") == 3
+
+
+async def test_a_pipe_gets_the_same_bytes_after_a_cut() -> None:
+    """P2: a note about the connection never lands in the text."""
+    script = in_turn(answer(201, info()), sse(frames(ANSWER[:2])), sse(frames(ANSWER, after=1)))
+    out, notes = io.StringIO(), io.StringIO()
+    async with serving(script) as server, HeadwaterClient(server.url, reconnect=Reconnect(base_s=0)) as client:
+        talk = Conversation(client, "", Display(Console(file=out), Console(file=notes)))
+        assert await talk.ask("one") == Done("stop")
+    assert "trying again" in notes.getvalue()
+    assert out.getvalue() == "Hello …\r\n"
 
 
 async def test_a_question_without_an_answer_is_taken_back() -> None:

@@ -89,8 +89,28 @@ def test_errors_and_unusual_ends_are_told_apart_from_the_text(terminal: bool) ->
     display.show(Text("partial"))
     display.show(Error("interrupted", "the server stopped"))
     display.show(Done("cancelled"))
-    assert out.getvalue() == "partial\n"
+    display.end_line()
+    assert out.getvalue() == ("partial\n" if terminal else "partial")
     assert notes.getvalue() == "interrupted: the server stopped\n(cancelled)\n"
+
+
+def test_a_reconnect_leaves_no_trace_in_a_pipe() -> None:
+    """P2: what a pipe gets is the answer, byte for byte, wherever it was cut."""
+    display, out, notes = _display(terminal=False)
+    display.show(Text("half a wo"))
+    display.reconnecting(1, 0.5, "the connection was cut")
+    display.show(Text("rd"))
+    display.end_line()
+    assert out.getvalue() == "half a word"
+    assert notes.getvalue() == "the connection was cut; trying again in 0.5 s (attempt 1)\n"
+
+
+def test_a_long_outage_is_not_told_at_every_attempt() -> None:
+    display, _, notes = _display(terminal=False)
+    for attempt in range(1, 41):
+        display.reconnecting(attempt, 0.5, "gone")
+    told = [int(line.rpartition("attempt ")[2].rstrip(")")) for line in notes.getvalue().splitlines()]
+    assert told == [*range(1, 11), 20, 30, 40]
 
 
 def test_a_replay_is_announced() -> None:
