@@ -48,6 +48,10 @@ class ScriptedModels:
         self._scripts = scripts
         self.made: list[ScriptedProducer] = []
 
+    def forget(self) -> None:
+        """No model is served any more."""
+        self._scripts = {"": _nobody}
+
     async def resolve(self, model: str | None) -> Resolved:
         name = model or next(iter(self._scripts))
         if name not in self._scripts:
@@ -61,6 +65,10 @@ class ScriptedModels:
         producer = ScriptedProducer(self._scripts[name], request)
         self.made.append(producer)
         return producer
+
+
+async def _nobody(writer: Writer, request: ChatRequest) -> None:
+    raise UnknownModel("there is no model")
 
 
 class Running(msgspec.Struct):

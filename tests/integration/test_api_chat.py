@@ -323,3 +323,27 @@ async def test_a_queue_time_out_keeps_its_status() -> None:
         assert started.status_code == 201
         answer = await server.client.post("/v1/chat/completions", json=BODY | {"stream": True})
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "queue_timeout")
+
+
+async def test_a_known_key_needs_no_provider_any_more() -> None:
+    """P9: what is in the log is given out, also while the model is gone."""
+    async with running(SCRIPTS) as server:
+        headers = {"Idempotency-Key": "k-1"}
+        first = await server.client.post("/v1/chat/completions", json=BODY, headers=headers)
+        server.models.forget()
+        again = await server.client.post("/v1/chat/completions", json=BODY, headers=headers)
+        assert again.status_code == 200
+        assert again.headers["x-stream-id"] == first.headers["x-stream-id"]
+        assert again.json()["choices"] == first.json()["choices"]
+        assert (await server.client.post("/v1/chat/completions", json=BODY)).status_code == 404
+
+
+async def test_who_waits_for_a_whole_answer_is_told_of_the_shutdown() -> None:
+    """Not a hang, and not a plain-text 500."""
+    async with running({"slow": hangs}) as server:
+        asking = asyncio.create_task(server.client.post("/v1/chat/completions", json=BODY | {"model": "slow"}))
+        await eventually(lambda: server.hub.live == 1)
+        await server.hub.shutdown(0)
+        answer = await asking
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "shutting_down")
+        assert answer.headers["retry-after"]

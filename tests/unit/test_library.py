@@ -548,7 +548,7 @@ async def test_another_bind_address_of_the_environment_opens_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library binds no address: a host meant for `serve` must not switch off the check of names."""
-    monkeypatch.setenv("HEADWATER_HOST", "0.0.0.0")  # noqa: S104 - nothing is bound
+    monkeypatch.setenv("HEADWATER_HOST", "0.0.0.0")
     async with Headwater(data_dir=tmp_path) as hw, client_of(hw.asgi()) as client:
         assert (await client.get("/v1/streams", headers={"Host": "evil.example"})).status_code == 403
         assert (await client.get("/v1/streams", headers={"Host": "localhost"})).status_code == 200

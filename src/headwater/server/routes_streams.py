@@ -34,6 +34,8 @@ class _Stored(msgspec.Struct):
 
 _decode_stored = msgspec.json.Decoder(_Stored).decode
 
+STREAM_ID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+
 
 def routes(services: Services) -> APIRouter:
     """`/v1/streams` and below."""
@@ -70,7 +72,9 @@ def _add_watching(router: APIRouter, services: Services) -> None:
         request: Request,
         state: Annotated[Literal["any", "unfinished", "finished"], Query(description="Which streams.")] = "any",
         limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 100,
-        before: Annotated[str | None, Query(description="Only streams older than this id, for paging.")] = None,
+        before: Annotated[
+            str | None, Query(description="Only streams older than this id, for paging.", pattern=STREAM_ID)
+        ] = None,
     ) -> Response:
         """Your streams, newest first."""
         older_than = None if before is None else StreamId(before)

@@ -191,7 +191,12 @@ class StreamWriter:
         return True
 
     def fail(self, error: HeadwaterError) -> bool:
-        return self.end(error_event(error))
+        """End with a typed error, and tell the operator once: without content, and with no secret in the message."""
+        failed = self.end(error_event(error))
+        if failed:
+            provider = self.channel.provider or "the application"
+            _logger.warning("stream %s (%s) failed: %s: %s", self.channel.id, provider, error.code, error.message)
+        return failed
 
     def _end(self, terminal: Terminal) -> None:
         fold = self.channel.fold
