@@ -90,7 +90,7 @@ VERSION_1: list[tuple[str, Event]] = [
     ('{"type":"text","text":"No.","choice":1,"refusal":true}', Text("No.", 1, True)),
     ('{"type":"reasoning","text":"hm","signature":"x"}', Reasoning("hm", signature="x")),
     ('{"type":"tool_call","index":0,"id":"c","name":"f","arguments":"{"}', ToolCall(0, "c", "f", "{")),
-    ('{"type":"usage","prompt_tokens":3,"completion_tokens":5}', Usage(3, 5)),
+    ('{"type":"usage","prompt_tokens":3,"completion_tokens":5,"source":"exact"}', Usage(3, 5)),
     ('{"type":"metadata","data":{"a":1}}', Metadata({"a": 1})),
     ('{"type":"error","reason":"interrupted","message":"x"}', Error("interrupted", "x")),
     ('{"type":"done","reason":"stop"}', Done("stop")),
