@@ -83,7 +83,10 @@ async def test_a_faulty_upstream_gives_a_typed_end(
     assert bool(watcher.text) == text_first
     assert Script(tokens=30, seed=5).answer().startswith(watcher.text)
     if attempts is not None:
-        assert upstream.attempts_for(key) == attempts
+        # A kept connection that dies without a byte may have been closed while it idled: each attempt that met one
+        # is sent once more, on a new one.
+        stale = attempts if reason == "provider_unreachable" else 0
+        assert attempts <= upstream.attempts_for(key) <= attempts + stale
     info = (await client.get(f"{served.url}/v1/streams/{stream}")).json()
     assert (info["status"], info["error"]["reason"]) == ("failed", reason)
     assert info["usage"]["source"] == "estimated"
@@ -199,21 +202,24 @@ async def test_after_all_that_nothing_is_left(upstream: Upstream, served: Served
     assert served.process is not None
     process = psutil.Process(served.process.pid)
     await _mixed(served, upstream, 200)
-    descriptors, memory = process.num_fds(), process.memory_info().rss
+    memory = process.memory_info().rss
+    before = await _own_descriptors(process, upstream)
     await _mixed(served, upstream, 1000)
-    await _settled(process, descriptors)
-    assert process.num_fds() <= descriptors + 5
+    assert await _own_descriptors(process, upstream, at_most=before + 2) <= before + 2
     # A thousand leaked streams of this size would be well above 30 MB.
     assert process.memory_info().rss - memory < 25 * 2**20
     assert process.num_threads() < 20 + (os.cpu_count() or 1)
 
 
-async def _settled(process: psutil.Process, descriptors: int) -> None:
-    """Idle upstream connections are kept for a while; give them that."""
-    for _ in range(400):
-        if process.num_fds() <= descriptors + 5:
-            return
+async def _own_descriptors(process: psutil.Process, upstream: Upstream, *, at_most: int = 0) -> int:
+    """Descriptors besides the upstream connections that are kept for reuse, once viewers' sockets are closed."""
+    lowest = process.num_fds()
+    for _ in range(200):
+        lowest = min(lowest, process.num_fds() - upstream.open_connections)
+        if lowest <= at_most:
+            break
         await asyncio.sleep(0.05)
+    return lowest
 
 
 async def _mixed(served: Served, upstream: Upstream, count: int) -> None:
