@@ -104,6 +104,13 @@ class Upstream:
             async with asyncio.timeout(timeout_s):
                 await future
 
+    async def close_idle(self) -> None:
+        """Close the kept connections that carry no request, and wait until the client has noticed."""
+        idle = [connection for connection in self.connections if connection.idle]
+        for connection in idle:
+            connection.end()
+        await self.until(lambda: not self.connections.intersection(idle))
+
     async def serve_forever(self) -> None:
         await asyncio.get_running_loop().create_future()
 
@@ -173,6 +180,10 @@ class Connection(asyncio.Protocol):
         self._writable.set()
         self._poisoned = False
         self._closing = False
+
+    @property
+    def idle(self) -> bool:
+        return self._task is None or self._task.done()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are none by inheritance

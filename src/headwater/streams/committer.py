@@ -47,10 +47,11 @@ class Source(Protocol):
 class Committer:
     """Runs as one task from `start` to `stop`."""
 
-    def __init__(self, log: Log, *, flush_ms: float, retry_s: float) -> None:
+    def __init__(self, log: Log, *, flush_ms: float, retry_s: float, timeout_s: float) -> None:
         self._log = log
         self._flush_s = flush_ms / 1000
         self._retry_s = retry_s
+        self._timeout_s = timeout_s
         self._dirty: list[Source] = []
         self._urgent = False
         self._stopping = False
@@ -80,27 +81,30 @@ class Committer:
         self._wake()
 
     async def stop(self) -> None:
-        """Commit what was submitted, then end; a log that does not answer is left after `log_retry_s`. Idempotent."""
+        """Commit what was submitted, then end; a log that does not answer is left after `timeout_s`. Idempotent."""
         self._stopping = True
         self._wake()
         task, self._task = self._task, None
         if task is not None:
-            await asyncio.wait((task,), timeout=self._retry_s)
+            await asyncio.wait((task,), timeout=self._timeout_s)
             if not task.done():
-                _logger.error("the log does not answer; what it has not stored is taken up at the next start")
+                self._give_up()
                 task.cancel()
                 await asyncio.wait((task,))
 
-    def give_up_if_stuck(self, now: float, timeout_s: float) -> None:
+    def give_up_if_stuck(self, now: float) -> None:
         """Break off the streams of a commit that does not return, and of those that wait behind it."""
-        if self._in_flight_since and now - self._in_flight_since >= timeout_s:
-            waiting, self._in_flight = self._in_flight, []
-            waiting += self._next_group()
-            self.failing_since = self._in_flight_since
-            if waiting:
-                _logger.error("the log has not answered for %g s; %d streams break off", timeout_s, len(waiting))
-            for source in waiting:
-                source.lost(LogUnavailable("the log does not answer"))
+        if self._in_flight_since and now - self._in_flight_since >= self._timeout_s:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        waiting, self._in_flight = self._in_flight, []
+        waiting += self._next_group()
+        self.failing_since = self._in_flight_since
+        if waiting:
+            _logger.error("the log has not answered for %g s; %d streams break off", self._timeout_s, len(waiting))
+        for source in waiting:
+            source.lost(LogUnavailable("the log does not answer"))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -86,7 +86,12 @@ class Hub:
         self.accepting = False
         self._clock_ms = clock_ms
         self._boot = boot_id()
-        self._committer = Committer(log, flush_ms=self.settings.flush_ms, retry_s=self.settings.log_retry_s)
+        self._committer = Committer(
+            log,
+            flush_ms=self.settings.flush_ms,
+            retry_s=self.settings.log_retry_s,
+            timeout_s=self.settings.log_timeout_s,
+        )
         self._generations = Generations(self._committer, self.settings)
         self._recovery = Recovery(log, self._generations, recover, self.settings)
         self._viewers: set[Viewer] = set()
@@ -96,7 +101,7 @@ class Hub:
             self._viewers,
             self._followers,
             self.settings,
-            check_log=lambda now: self._committer.give_up_if_stuck(now, self.settings.log_timeout_s),
+            check_log=self._committer.give_up_if_stuck,
             settle=self._recovery.settle,
         )
         self._creating: dict[tuple[str, str], asyncio.Task[Accepted]] = {}

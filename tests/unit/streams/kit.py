@@ -242,7 +242,12 @@ class World:
     def __init__(self, log: FaultyLog | None = None, settings: StreamSettings | None = None) -> None:
         self.log = log if log is not None else FaultyLog()
         self.settings = settings or FAST
-        self.committer = Committer(self.log, flush_ms=self.settings.flush_ms, retry_s=self.settings.log_retry_s)
+        self.committer = Committer(
+            self.log,
+            flush_ms=self.settings.flush_ms,
+            retry_s=self.settings.log_retry_s,
+            timeout_s=self.settings.log_timeout_s,
+        )
         self.generations = Generations(self.committer, self.settings)
         self._made = 0
 

@@ -56,7 +56,7 @@ class Stream:
 class Bench:
     def __init__(self, *, flush_ms: float = 0.0, retry_s: float = 60.0) -> None:
         self.log = FaultyLog()
-        self.committer = Committer(self.log, flush_ms=flush_ms, retry_s=retry_s)
+        self.committer = Committer(self.log, flush_ms=flush_ms, retry_s=retry_s, timeout_s=30)
         self._count = 0
 
     def stream(self) -> Stream:
@@ -283,7 +283,7 @@ async def test_what_cannot_be_stored_at_all_takes_no_other_stream_with_it(
     """One request with a lone surrogate in a name must not end every stream of the server (nchan #676)."""
     bench = Bench()
     bench.log = PickyLog(refusal)
-    bench.committer = Committer(bench.log, flush_ms=0, retry_s=5)
+    bench.committer = Committer(bench.log, flush_ms=0, retry_s=5, timeout_s=30)
     bench.committer.start()
     one, two, three = bench.stream(), bench.stream(), bench.stream()
     for stream in (one, two, three):
@@ -310,7 +310,7 @@ async def test_a_bug_costs_a_group_never_the_committer(caplog: pytest.LogCapture
     """Without the committer no stream would ever end (LibreChat PR #15532)."""
     bench = Bench()
     log = bench.log = ShortLog()
-    bench.committer = Committer(log, flush_ms=0, retry_s=5)
+    bench.committer = Committer(log, flush_ms=0, retry_s=5, timeout_s=30)
     bench.committer.start()
     one = bench.stream()
     one.write(Text("a"))

@@ -643,10 +643,28 @@ async def test_a_log_that_does_not_answer_ends_its_streams_and_the_next() -> Non
 
 async def test_a_log_that_does_not_answer_does_not_stop_a_shutdown() -> None:
     log = FaultyLog()
-    hub = await started(log, StreamSettings(log_retry_s=0.05, flush_ms=0))
-    await hub.create(NewStream(), script := Script())
+    hub = await started(log, StreamSettings(log_timeout_s=0.05, flush_ms=0))
+    channel = (await hub.create(NewStream(), script := Script())).channel
     log.gate = asyncio.Event()
     script.say("never stored")
     await script.started.wait()
+    waiting = asyncio.create_task(channel.wait_end())
     await hub.shutdown(0)
+    with pytest.raises((LogUnavailable, ShuttingDown)):
+        await waiting
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+
+async def test_a_shutdown_waits_for_a_slow_commit_also_without_retries() -> None:
+    log = FaultyLog()
+    hub = await started(log, StreamSettings(log_retry_s=0, flush_ms=0))
+    channel = (await hub.create(NewStream(), script := Script())).channel
+    gate = log.gate = asyncio.Event()
+    script.say("stored late")
+    script.finish()
+    await eventually(lambda: channel.fold.terminal is not None)
+    asyncio.get_running_loop().call_later(0.05, gate.set)
+    await hub.shutdown(0)
+    record = await log.get(StreamId(channel.id))
+    assert record is not None
+    assert record.ended is not None

@@ -479,7 +479,7 @@ def test_a_typed_error_is_logged_with_its_facts() -> None:
 
 async def test_a_committer_is_all_that_a_writer_needs() -> None:
     log = FaultyLog()
-    committer = Committer(log, flush_ms=0, retry_s=1)
+    committer = Committer(log, flush_ms=0, retry_s=1, timeout_s=30)
     committer.start()
     record = await fill(log, "s", [])
     held = await log.get(record.id)
