@@ -22,7 +22,7 @@ from headwater.dialects import DIALECTS
 from headwater.dialects.base import EncodeOptions
 from headwater.events import Done, StreamId, Text, decode_event, decode_segment, encode_event, encode_segment
 from headwater.logs import open_log
-from headwater.providers.openai_decoder import OpenAIDecoder
+from headwater.providers.wire.openai_decoder import OpenAIDecoder
 from headwater.sse import DataParser, Parser
 from headwater.streams import Channel, Hub, NewStream
 from headwater.streams.fold import Fold

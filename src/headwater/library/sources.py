@@ -12,7 +12,7 @@ import msgspec
 from ..errors import ProviderRejected
 from ..providers.adapt import Adapter
 from ..providers.foreign import field, plain
-from ..providers.rejections import rejection
+from ..providers.wire.rejections import rejection
 from ..streams import Writer
 
 Items: TypeAlias = AsyncIterable[Any]

@@ -2,13 +2,13 @@
 
 from .adapt import Adapter
 from .call import HttpProducer, HttpProvider, RetryPolicy
-from .ollama import Ollama
-from .openai_chat import OpenAIChat
 from .ports import Provider, SupportsContinuation, Transport, WireProtocol
 from .registry import Listed, Registry, Route
 from .replay import Replay
 from .transport_aiohttp import AiohttpTransport
 from .transport_httptools import HttptoolsTransport, PoolLimits
+from .wire.ollama import Ollama
+from .wire.openai_chat import OpenAIChat
 
 __all__ = [
     "Adapter",

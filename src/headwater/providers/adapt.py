@@ -17,7 +17,7 @@ from .adapt_anthropic import ANTHROPIC_TYPES, AnthropicAnswer
 from .adapt_openai import CompletionAnswers
 from .adapt_responses import ResponsesAnswer
 from .foreign import Foreign, added, field
-from .tool_calls import ToolCalls
+from .wire.tool_calls import ToolCalls
 
 # What SDK helpers (`messages.stream()`, `completions.stream()`) yield besides the raw events that they derive it from.
 _DERIVED = frozenset({"text", "thinking", "input_json", "signature", "citation", "content_block_stop", "ping"})

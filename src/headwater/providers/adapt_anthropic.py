@@ -10,8 +10,8 @@ import msgspec
 from ..errors import ProviderTruncated
 from ..events import Done, Event, FinishReason, Metadata, Reasoning, Text, Usage
 from .foreign import added, count, field, plain, text
-from .rejections import rejection_in_band
-from .tool_calls import ToolCalls
+from .wire.rejections import rejection_in_band
+from .wire.tool_calls import ToolCalls
 
 ANTHROPIC_TYPES = frozenset(
     {"message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop"}

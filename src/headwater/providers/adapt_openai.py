@@ -7,10 +7,10 @@ import msgspec
 from ..errors import ProducerFailed
 from ..events import Done, Event, Usage
 from .foreign import added, field, plain
-from .openai_answer import OpenAIAnswer
-from .openai_shapes import FirstChunk
-from .rejections import rejection_in_band
-from .tool_calls import ToolCalls
+from .wire.openai_answer import OpenAIAnswer
+from .wire.openai_shapes import FirstChunk
+from .wire.rejections import rejection_in_band
+from .wire.tool_calls import ToolCalls
 
 
 class CompletionAnswers:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from ..errors import ProviderTruncated
 from ..events import Done, Event, FinishReason, Metadata, Reasoning, Text, Usage
 from .foreign import added, count, field, plain, text
-from .rejections import rejection_in_band
-from .tool_calls import ToolCalls
+from .wire.rejections import rejection_in_band
+from .wire.tool_calls import ToolCalls
 
 _REASONING = frozenset({"response.reasoning_summary_text.delta", "response.reasoning_text.delta"})
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "content_filter": "content_filter"}

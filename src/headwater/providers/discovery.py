@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 
 from ..errors import ConfigError, ProviderError
 from .call import HttpProvider, fetch
-from .ollama import Ollama
-from .openai_chat import OPENAI_BASE_URL, OpenAIChat
 from .ports import Provider, Transport
 from .replay import Replay
 from .transport_aiohttp import AiohttpTransport
 from .transport_httptools import HttptoolsTransport
+from .wire.ollama import Ollama
+from .wire.openai_chat import OPENAI_BASE_URL, OpenAIChat
 
 _OLLAMA_PORT = 11434
 _PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")

@@ -25,10 +25,10 @@ from ..errors import (
 from ..events import CONTENT_TYPES, Event, Metadata, Usage
 from ..request import ChatRequest
 from ..streams.ports import Producer, Writer
-from .ollama import Ollama
-from .openai_chat import OpenAIChat
 from .ports import WireProtocol
 from .recordings import MAX_BYTES, Recording, parse_recording
+from .wire.ollama import Ollama
+from .wire.openai_chat import OpenAIChat
 
 PROTOCOLS: Mapping[str, Callable[[], WireProtocol]] = {"openai_chat": OpenAIChat, "ollama": Ollama}
 SUFFIX = ".jsonl"

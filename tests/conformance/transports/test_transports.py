@@ -19,8 +19,8 @@ from headwater.errors import (
     ProviderUnreachable,
 )
 from headwater.providers import AiohttpTransport, HttptoolsTransport, PoolLimits, Transport
-from headwater.providers.openai_decoder import OpenAIDecoder
 from headwater.providers.ports import UpstreamRequest
+from headwater.providers.wire.openai_decoder import OpenAIDecoder
 from tests.conformance.transports.kit import KeepingReceiver, chat_request, models_request
 from tests.upstream import Script, Upstream, closed_url
 from tests.upstream.tls import CERTIFICATE, server_context

@@ -11,7 +11,7 @@ import json
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from ..errors import ProviderProtocolError
+from ...errors import ProviderProtocolError
 
 # Enough of a payload to recognise what sent it, too little to carry an answer or a secret into a message.
 _EXCERPT_CHARACTERS = 60

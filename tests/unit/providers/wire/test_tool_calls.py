@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from headwater.events import ToolCall
-from headwater.providers.tool_calls import ToolCalls
+from headwater.providers.wire.tool_calls import ToolCalls
 
 
 class Piece(NamedTuple):

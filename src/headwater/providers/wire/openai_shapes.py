@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import msgspec
 
-from ..events import FinishReason, JsonObject, Usage
+from ...events import FinishReason, JsonObject, Usage
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",

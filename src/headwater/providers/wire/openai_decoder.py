@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..errors import FrameTooLarge, ProviderProtocolError, ProviderTruncated
-from ..events import Event, Text
-from ..sse import DataParser
+from ...errors import FrameTooLarge, ProviderProtocolError, ProviderTruncated
+from ...events import Event, Text
+from ...sse import DataParser
 from .lenient import decode_lenient, excerpt, is_json
 from .openai_answer import OpenAIAnswer
 from .openai_shapes import Chunk, FirstChunk, decode_chunk, decode_first_chunk

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..errors import ProviderProtocolError, ProviderTruncated
-from ..events import Done, Event, FinishReason, JsonObject, Metadata, Reasoning, Text, ToolCall, Usage
+from ...errors import ProviderProtocolError, ProviderTruncated
+from ...events import Done, Event, FinishReason, JsonObject, Metadata, Reasoning, Text, ToolCall, Usage
 from .lenient import decode_lenient, excerpt, is_json
 from .rejections import is_error_object, rejection_in_band
 

@@ -4,7 +4,7 @@ import pytest
 
 from headwater.errors import ProviderRejected
 from headwater.events import Done, Metadata, Reasoning, Text, ToolCall
-from headwater.providers.openai_decoder import OpenAIDecoder
+from headwater.providers.wire.openai_decoder import OpenAIDecoder
 from tests.unit.providers.kit import DONE, STOP, delta, sse, whole
 
 

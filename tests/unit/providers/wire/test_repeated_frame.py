@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from headwater.errors import ProviderProtocolError
 from headwater.events import Done, Event, Reasoning, Text
-from headwater.providers.openai_decoder import OpenAIDecoder
-from headwater.providers.repeated_frame import RepeatedFrame
+from headwater.providers.wire.openai_decoder import OpenAIDecoder
+from headwater.providers.wire.repeated_frame import RepeatedFrame
 
 
 def frame(delta: dict[str, Any], *, ascii_only: bool = True, blank: bool = False, **fields: Any) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from headwater.errors import InputError
-from headwater.providers.ollama_messages import ollama_messages
+from headwater.providers.wire.ollama_messages import ollama_messages
 
 
 def one(**message: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..events import ToolCall
+from ...events import ToolCall
 
 
 class _Call(NamedTuple):

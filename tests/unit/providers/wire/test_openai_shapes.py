@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.events import Usage
-from headwater.providers.openai_shapes import usage_of
+from headwater.providers.wire.openai_shapes import usage_of
 
 
 def test_details_are_kept_and_counts_taken_from_them() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ..errors import InputError
-from ..events import JsonObject
+from ...errors import InputError
+from ...events import JsonObject
 
 _DATA_URL = re.compile(r"data:image/[\w.+-]+;base64,(?P<data>[A-Za-z0-9+/=_-]+)", re.ASCII)
 _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ..events import Text
+from ...events import Text
 
 # A server whose frames differ each time (OpenAI's `obfuscation` padding) is not worth more attempts.
 _LESSONS = 4

@@ -7,8 +7,8 @@ import pytest
 
 from headwater.errors import ProviderProtocolError, ProviderRejected, ProviderTruncated
 from headwater.events import Done, Metadata, Reasoning, Text, ToolCall, Usage
-from headwater.providers import ollama_decoder
-from headwater.providers.ollama_decoder import OllamaDecoder
+from headwater.providers.wire import ollama_decoder
+from headwater.providers.wire.ollama_decoder import OllamaDecoder
 from tests.unit.providers.kit import whole
 
 

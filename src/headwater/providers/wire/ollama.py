@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from .._version import __version__
-from ..errors import InputError, ProviderError, ProviderProtocolError
-from ..events import JsonObject
-from ..request import ChatRequest
+from ..._version import __version__
+from ...errors import InputError, ProviderError, ProviderProtocolError
+from ...events import JsonObject
+from ...request import ChatRequest
+from ..ports import UpstreamRequest
 from .ollama_decoder import OllamaDecoder
 from .ollama_messages import ollama_messages
 from .openai_chat import checked_base_url
-from .ports import UpstreamRequest
 from .rejections import rejection
 
 OLLAMA_URL = "http://127.0.0.1:11434"

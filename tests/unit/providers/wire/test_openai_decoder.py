@@ -7,8 +7,8 @@ import pytest
 
 from headwater.errors import ProviderProtocolError, ProviderRejected, ProviderTruncated
 from headwater.events import Done, Metadata, Text, ToolCall, Usage
-from headwater.providers import openai_decoder
-from headwater.providers.openai_decoder import OpenAIDecoder
+from headwater.providers.wire import openai_decoder
+from headwater.providers.wire.openai_decoder import OpenAIDecoder
 from tests.unit.providers.kit import DONE, STOP, delta, sse, whole
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from headwater.errors import ProviderRejected
-from headwater.providers.rejections import is_error_object, rejection, rejection_in_band, retry_after_s
+from headwater.providers.wire.rejections import is_error_object, rejection, rejection_in_band, retry_after_s
 
 OPENAI = {"error": {"message": "Too long.", "type": "invalid_request_error", "param": "messages", "code": "long"}}
 

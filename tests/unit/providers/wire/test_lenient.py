@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.errors import ProviderProtocolError
-from headwater.providers.lenient import Halves, decode_lenient, excerpt
+from headwater.providers.wire.lenient import Halves, decode_lenient, excerpt
 
 
 def test_pieces_are_left_as_they_came() -> None:

@@ -17,7 +17,7 @@ from http import HTTPStatus
 
 import msgspec
 
-from ..errors import ProviderRejected
+from ...errors import ProviderRejected
 
 _MESSAGE_CHARACTERS = 500
 _PAGE_CHARACTERS = 8_000

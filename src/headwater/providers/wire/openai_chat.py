@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from .._version import __version__
-from ..errors import ConfigError, InputError, ProviderError, ProviderProtocolError
-from ..request import ChatRequest
+from ..._version import __version__
+from ...errors import ConfigError, InputError, ProviderError, ProviderProtocolError
+from ...request import ChatRequest
+from ..ports import UpstreamRequest
 from .openai_decoder import OpenAIDecoder
-from .ports import UpstreamRequest
 from .rejections import rejection
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
-from ..errors import ProviderRejected, ProviderTruncated
-from ..events import Done, Event, FinishReason, Metadata, Reasoning, Text, ToolCall, Usage
+from ...errors import ProviderRejected, ProviderTruncated
+from ...events import Done, Event, FinishReason, Metadata, Reasoning, Text, ToolCall, Usage
 from .lenient import Halves
 from .openai_shapes import Choice, Delta, FirstChunk, Function, ToolDelta, finish_of, usage_of
 from .tool_calls import ToolCalls

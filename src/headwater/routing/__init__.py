@@ -1,0 +1,1 @@
+"""Model routes: public names, ordered targets, and a stream that survives the failures of any of them."""
