@@ -3,6 +3,7 @@
     HeadwaterError
     ├── ConfigError                     a setting that cannot work; raised at start
     ├── InputError                400   the caller's request is wrong
+    │   ├── UnsupportedField      400   the model's provider cannot take it
     │   ├── UnknownModel          404
     │   ├── UnknownStream         404   also for streams of another owner
     │   ├── MethodNotAllowed      405
@@ -72,6 +73,12 @@ class InputError(HeadwaterError):
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+
+
+class UnsupportedField(InputError):
+    """Right for other providers, not for this one. `param` names the field or the part (`messages[0].content[1]`)."""
+
+    code = "unsupported_parameter"
 
 
 class UnknownModel(InputError):
@@ -144,7 +151,10 @@ class ShuttingDown(Overloaded):
 
 
 class ProviderError(HeadwaterError):
-    """The upstream failed. `provider` is the configured name, never an address with credentials."""
+    """The upstream failed. `provider` is the configured name, never an address with credentials.
+
+    `position`: the upstream's own number of the last event that was decoded, where its protocol counts them.
+    """
 
     http_status = 502
     code = "provider_error"
@@ -154,6 +164,7 @@ class ProviderError(HeadwaterError):
         super().__init__(message)
         self.provider = provider
         self.retry_after_s = retry_after_s
+        self.position: int | None = None
 
 
 class ProviderUnreachable(ProviderError):

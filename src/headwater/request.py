@@ -6,18 +6,27 @@ that every provider's builder translates from. `params` holds the rest of the ca
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import msgspec
 
 from .errors import LogCorrupt
 from .events import JsonObject
 
+Priority: TypeAlias = Literal["low", "normal", "high"]
+
 
 class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`model` is the public name; `params` are OpenAI-named parameters (temperature, tools, n …)."""
+    """`model` is the public name; `params` are OpenAI-named parameters (temperature, tools, n …).
+
+    `fallback`: whether another target of the route may answer. `priority`: where the request waits in a queue.
+    """
 
     model: str
     messages: list[JsonObject]
     params: JsonObject = msgspec.field(default_factory=dict)
+    fallback: bool = True
+    priority: Priority = "normal"
 
 
 _decode = msgspec.json.Decoder(ChatRequest).decode

@@ -7,12 +7,12 @@ Adding an upstream API is one file that implements `WireProtocol`, one registrat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
 from ..errors import ProviderError
-from ..events import Event
+from ..events import Event, JsonObject
 from ..request import ChatRequest
 from ..streams.ports import Producer
 
@@ -52,7 +52,7 @@ class WireProtocol(Protocol):
     name: str
 
     def chat(self, request: ChatRequest, model: str) -> UpstreamRequest:
-        """Raises `InputError` naming the field that this API cannot take."""
+        """Raises `UnsupportedField` for what this API cannot take, `InputError` for what nobody can."""
         ...
 
     def decoder(self) -> Decoder: ...
@@ -120,16 +120,58 @@ class Provider(Protocol):
         ...
 
     def producer(self, request: ChatRequest, model: str) -> Producer:
-        """Raises `InputError` for what this provider cannot take."""
+        """One attempt: it raises the `ProviderError` of whatever fails. Raises `InputError` as `WireProtocol.chat`."""
         ...
 
     async def close(self) -> None: ...
 
 
+class Held(msgspec.Struct, frozen=True):
+    """What a stream already holds of an answer that broke off.
+
+    `text` is the first choice's. `facts`: all metadata told so far, merged. `position`: see `ProviderError`; None after
+    a crash. `resumable`: the answer is text alone (no tool call, no thinking, no second choice, no refusal).
+    """
+
+    text: str
+    facts: JsonObject
+    position: int | None = None
+    resumable: bool = True
+
+
+class Continuation(NamedTuple):
+    """How an answer goes on. `exact`: the same generation, exactly where the log ends; what follows is only new.
+
+    Otherwise it is another generation, asked to go on from `Held.text`; it may repeat that text or the white space
+    at the seam.
+    """
+
+    producer: Producer
+    exact: bool
+
+
 @runtime_checkable
 class SupportsContinuation(Protocol):
-    """A provider that can go on with an answer which a crash cut off, exactly where the log ends."""
+    """A provider that can go on with an answer that broke off."""
 
-    def continuation(self, request: ChatRequest, model: str) -> Producer:
-        """Its `run` finds in `writer.fold` what the stream already holds, and writes only what follows."""
+    def continuation(self, request: ChatRequest, model: str, held: Held) -> Continuation | None:
+        """None where this model cannot, or this request must not (tools were called, a form was asked for)."""
+        ...
+
+
+@runtime_checkable
+class SupportsPrefix(Protocol):
+    """A wire protocol whose models go on with a text that the answer shall begin with."""
+
+    def continued(self, request: ChatRequest, model: str, text: str) -> UpstreamRequest:
+        """`text` has no white space at its end. Adds no instruction. Raises `UnsupportedField` where it cannot."""
+        ...
+
+
+@runtime_checkable
+class SupportsReattach(Protocol):
+    """A wire protocol whose server goes on generating without us, and whose answer can be asked for again."""
+
+    def reattach(self, held: Held) -> tuple[UpstreamRequest, Decoder] | None:
+        """The rest of the same answer. The decoder gives only what `held` lacks. None where nothing says which."""
         ...

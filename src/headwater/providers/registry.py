@@ -20,7 +20,7 @@ from ..streams.fold import Fold
 from ..streams.log import StreamRecord
 from ..streams.ports import Producer, Writer
 from .discovery import Surroundings, find_providers, transport_for
-from .ports import Provider, SupportsContinuation, Transport
+from .ports import Held, Provider, SupportsContinuation, Transport
 
 _log = logging.getLogger(__name__)
 
@@ -154,7 +154,9 @@ class Registry:
         if not fold.has_content:
             return _Later(self, request)
         if isinstance(provider, SupportsContinuation):
-            return provider.continuation(request, request.model.removeprefix(f"{provider.name}/"))
+            held = Held("", dict(fold.served or {}))
+            continued = provider.continuation(request, request.model.removeprefix(f"{provider.name}/"), held)
+            return continued.producer if continued is not None and continued.exact else None
         return None
 
     async def close(self) -> None:

@@ -25,7 +25,7 @@ from ..errors import (
 from ..events import CONTENT_TYPES, Event, Metadata, Usage
 from ..request import ChatRequest
 from ..streams.ports import Producer, Writer
-from .ports import WireProtocol
+from .ports import Continuation, Held, WireProtocol
 from .recordings import MAX_BYTES, Recording, parse_recording
 from .wire.ollama import Ollama
 from .wire.openai_chat import OpenAIChat
@@ -65,9 +65,9 @@ class Replay:
         source = self._source(stem)
         return _Player(source, stem, self._pace_of(request), self._sleep)
 
-    def continuation(self, request: ChatRequest, model: str) -> Producer:
+    def continuation(self, request: ChatRequest, model: str, held: Held) -> Continuation:
         """The same producer: it finds in the stream what it need not write again."""
-        return self.producer(request, model)
+        return Continuation(self.producer(request, model), exact=True)
 
     async def close(self) -> None:
         """Holds nothing."""

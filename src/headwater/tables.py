@@ -1,0 +1,136 @@
+"""The tables of the settings: providers, model routes and prices, as TOML and the routes API hold them.
+
+One definition for both: a table is checked by `read_table`, whose errors name the field by its path. Secrets are never
+in a table: `api_key` and header values are references `env:NAME` to environment variables.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, TypeAlias, TypeVar
+
+import msgspec
+
+from .errors import InputError
+
+Amount: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+
+MAX_TARGETS = 32
+_NAME = re.compile(r"[\w][\w.@:+ -]{0,99}(/[\w.@:+ -]{1,100})*")
+# A reference to a variable; whatever else stands in such a field is refused, so that no secret gets into a file.
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What all tables share: an unknown key is a mistake, a default is not written."""
+
+
+class Price(_Table, frozen=True, kw_only=True):
+    """Price of a model, in `currency` per million tokens; `request` per request.
+
+    `cached_input` (tokens that the provider read from its prompt cache) costs as `input` where it is not given.
+    """
+
+    input: Amount = 0.0
+    output: Amount = 0.0
+    cached_input: Amount | None = None
+    request: Amount = 0.0
+    currency: Annotated[str, msgspec.Meta(pattern="^[A-Z]{3}$")] = "USD"
+
+
+class Limits(_Table, frozen=True, kw_only=True):
+    """What an upstream is asked for at most, and how long it may be silent. 0 and None: no limit of its own.
+
+    `max_queued` requests wait for a slot, each at most `queue_timeout_s`. Tokens a minute count prompt and answer.
+    """
+
+    max_concurrent: Count = 0
+    requests_per_minute: Count = 0
+    tokens_per_minute: Count = 0
+    max_queued: Count = 1000
+    queue_timeout_s: Seconds | None = None
+    first_token_timeout_s: Seconds | None = None
+    idle_timeout_s: Seconds | None = None
+
+
+class ProviderTable(Limits, frozen=True, kw_only=True):
+    """`[providers.NAME]`: one upstream. `type` names a preset or a plug-in; empty means that NAME does.
+
+    `api_key` and the values of `headers` are `env:VARIABLE`; a header's value may also be plain text. `models`: fixed
+    names instead of the upstream's own list. `stream = false`: the upstream cannot stream, its whole answer becomes a
+    stream. `drop_unsupported = true`: fields that the upstream cannot take are left out instead of refused. `api`: for
+    OpenAI, which of its two APIs. `api_version`: for Azure.
+    """
+
+    type: str = ""
+    base_url: str = ""
+    api_key: str = ""
+    headers: dict[str, str] = {}
+    models: list[str] = []
+    stream: bool = True
+    drop_unsupported: bool = False
+    api: Literal["", "chat", "responses"] = ""
+    api_version: str = ""
+
+    def __post_init__(self) -> None:
+        if self.api_key and not _REFERENCE.fullmatch(self.api_key):
+            raise ValueError('api_key must be "env:VARIABLE": secrets stay in the environment')
+
+
+class Target(Limits, frozen=True, kw_only=True):
+    """One place where a route's answers come from. `model`: the provider's own name of it; empty: the route's name.
+
+    The first attempt goes to a target drawn by `weight` (by default 1 for the first target, 0 for the others); the
+    others follow in the order of the list.
+    """
+
+    provider: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    model: str = ""
+    weight: Amount | None = None
+    price: Price | None = None
+
+
+class RouteTable(_Table, frozen=True, kw_only=True):
+    """`[routes.NAME]`: a public model name → ordered targets.
+
+    `attempts`: calls of one target before the next one (None: 3 for a lone target, else 2); `max_attempts`: of all
+    together. `max_cost`: no further attempt once this much (in the prices' currency) was spent on a stream.
+    `hedge_after_s`: a second request to the next target when no content came by then; the first content wins.
+    `continue_answers`: an answer cut in its middle goes on from its text so far, at most `max_continuations` times.
+    """
+
+    targets: Annotated[list[Target], msgspec.Meta(min_length=1, max_length=MAX_TARGETS)]
+    fallback: bool = True
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=10)] | None = None
+    max_attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 6
+    max_cost: Amount | None = None
+    hedge_after_s: Seconds | None = None
+    continue_answers: bool = False
+    max_continuations: Annotated[int, msgspec.Meta(ge=0, le=20)] = 2
+
+    def __post_init__(self) -> None:
+        weights = [target.weight for target in self.targets]
+        if any(weight is not None for weight in weights) and not any(weights):
+            raise ValueError("at least one target needs a weight above 0")
+
+
+T = TypeVar("T", bound=_Table)
+
+
+def read_table(value: object, kind: type[T], *, where: str) -> T:
+    """Raises `InputError` whose `param` is the path of what is wrong (`routes.best.targets[0].weight`)."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as exc:
+        text, _, path = str(exc).partition(" - at `$")
+        at = where + path.rstrip("`")
+        raise InputError(f"{at}: {text[:1].lower()}{text[1:]}", param=at) from exc
+
+
+def check_name(name: str, *, where: str) -> str:
+    """A public name of a route or a provider. Raises `InputError`."""
+    if not _NAME.fullmatch(name):
+        raise InputError(f"{where}: {name[:100]!r} is not a name", param=where)
+    return name
