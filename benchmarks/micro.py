@@ -22,7 +22,10 @@ from headwater.dialects import DIALECTS
 from headwater.dialects.base import EncodeOptions
 from headwater.events import Done, StreamId, Text, decode_event, decode_segment, encode_event, encode_segment
 from headwater.logs import open_log
+from headwater.providers.wire.anthropic_decoder import AnthropicDecoder
+from headwater.providers.wire.gemini_decoder import GeminiDecoder
 from headwater.providers.wire.openai_decoder import OpenAIDecoder
+from headwater.providers.wire.responses_decoder import ResponsesDecoder
 from headwater.sse import DataParser, Parser
 from headwater.streams import Channel, Hub, NewStream
 from headwater.streams.fold import Fold
@@ -33,6 +36,21 @@ from headwater.streams.ports import Writer
 from .workload import ROLE_FRAME, TOKEN_FRAME
 
 REPEATS = 7
+ANTHROPIC_FRAME = (
+    b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+    b'"delta":{"type":"text_delta","text":" river"}}\n\n'
+)
+GEMINI_FRAME = (
+    b'data: {"candidates": [{"content": {"parts": [{"text": " river"}],"role": "model"},"index": 0}],'
+    b'"usageMetadata": {"promptTokenCount": 11,"candidatesTokenCount": 57,"totalTokenCount": 68,'
+    b'"promptTokensDetails": [{"modality": "TEXT","tokenCount": 11}]},'
+    b'"modelVersion": "gemini-3-flash","responseId": "aZ3KaP-vH5uxkdUP4Pu0gAo"}\r\n\r\n'
+)
+RESPONSES_FRAME = (
+    b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","sequence_number":57,'
+    b'"item_id":"msg_67ccd2bf17f0819081ff3bb2cf6508e60bb6a6b452d3795b","output_index":0,"content_index":0,'
+    b'"delta":" river","logprobs":[],"obfuscation":"Kq3vXb8LmT"}\n\n'
+)
 STREAMS = 100
 EVENTS = 100
 TEXT = Text(" river")
@@ -56,6 +74,7 @@ def pieces() -> dict[str, float]:
     chat = DIALECTS["openai_chat"].encoder(options)(channel)
     decoder = OpenAIDecoder()
     decoder.feed(ROLE_FRAME)
+    anthropic, gemini, responses = AnthropicDecoder(), GeminiDecoder(), ResponsesDecoder()
     data_parser, parser = DataParser(), Parser()
     stored, stored_segment = encode_event(TEXT), encode_segment(SEGMENT)
     return {
@@ -63,6 +82,12 @@ def pieces() -> dict[str, float]:
         "SSE frame to message (Parser)": time_us(lambda: parser.feed(TOKEN_FRAME)),
         "OpenAI frame to event, one a read": time_us(lambda: decoder.feed(TOKEN_FRAME)),
         "OpenAI frame to event, five a read": time_us(lambda: decoder.feed(TOKEN_FRAME * 5), events=5),
+        "Anthropic frame to event, one a read": time_us(lambda: anthropic.feed(ANTHROPIC_FRAME)),
+        "Anthropic frame to event, five a read": time_us(lambda: anthropic.feed(ANTHROPIC_FRAME * 5), events=5),
+        "Gemini frame to event, one a read": time_us(lambda: gemini.feed(GEMINI_FRAME)),
+        "Gemini frame to event, five a read": time_us(lambda: gemini.feed(GEMINI_FRAME * 5), events=5),
+        "Responses frame to event, one a read": time_us(lambda: responses.feed(RESPONSES_FRAME)),
+        "Responses frame to event, five a read": time_us(lambda: responses.feed(RESPONSES_FRAME * 5), events=5),
         "event to JSON": time_us(lambda: encode_event(TEXT)),
         "JSON to event": time_us(lambda: decode_event(stored)),
         "events to segment, one": time_us(lambda: encode_segment(SEGMENT[:1])),

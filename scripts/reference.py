@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import typer
+from msgspec import inspect
 
 from headwater import cli
-from headwater.config import ENV_PREFIX, Settings
+from headwater.config import ENV_PREFIX, TABLES, Settings
+from headwater.tables import Limits, Target
 from headwater.terminal.flags import choices_of, default_of, group_of, metavar_of
 
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
@@ -30,7 +33,9 @@ Units are in the names: `_s` seconds, `_ms` milliseconds, `_bytes` bytes. Lists 
 An unknown key, a value out of bounds and a contradiction are errors at start, in one line; an unknown variable
 `{ENV_PREFIX}…` is a warning.
 
-Providers are configured by the environment variables that their own tools use; see [Providers](providers.md).
+Providers are found by the environment variables that their own tools use; see [Providers](providers.md). What variables
+cannot say stands in tables of the file, which have neither flag nor variable: [providers.NAME](#providersname),
+[routes.NAME](#routesname) and [prices.NAME](#pricesname).
 """
 
 CLI_HEAD = f"""# Command line
@@ -43,7 +48,9 @@ Exit codes: 0 fine, 1 the answer or the connection failed, 2 wrong usage or conf
 
 
 def settings_page() -> str:
-    return SETTINGS_HEAD + "".join(_settings_tables())
+    routed = {"routes.NAME": TABLES["routes"], "routes.NAME.targets": Target}
+    kinds = {"providers.NAME": TABLES["providers"], **routed, "prices.NAME": TABLES["prices"]}
+    return SETTINGS_HEAD + "".join([*_settings_tables(), *(_table(name, kind) for name, kind in kinds.items())])
 
 
 def cli_page() -> str:
@@ -63,7 +70,51 @@ def _settings_tables() -> Iterator[str]:
         yield f"| `{name}` | {_code(default_of(field))} | {_range(name)} | {field.description} |\n"
 
 
+def _table(name: str, kind: type[msgspec.Struct]) -> str:
+    """One table's section: the words of its docstring, and its fields in their order."""
+    info = inspect.type_info(kind)
+    assert isinstance(info, inspect.StructType)
+    docs = [kind.__doc__ or "", (Limits.__doc__ or "") if issubclass(kind, Limits) else ""]
+    words = "\n\n".join("\n".join(line.strip() for line in doc.strip().splitlines()) for doc in docs if doc)
+    head = f"\n## {name}\n\n{words}\n\n| field | type | default |\n|---|---|---|\n"
+    rows = (f"| `{one.encode_name}` | {_kind(one.type)} | {_default_of_field(one)} |\n" for one in info.fields)
+    return head + "".join(rows)
+
+
+def _kind(kind: inspect.Type) -> str:
+    """A field's type with its bounds, as TOML names types."""
+    match kind:
+        case inspect.UnionType():
+            return " or ".join(_kind(one) for one in kind.types if not isinstance(one, inspect.NoneType))
+        case inspect.LiteralType():
+            return " ".join(f"`{value}`" for value in kind.values if value)
+        case inspect.IntType() | inspect.FloatType():
+            word = "integer" if isinstance(kind, inspect.IntType) else "number"
+            bounds = {"≥": kind.ge, ">": kind.gt, "≤": kind.le}
+            return ", ".join([word, *(f"{sign} {bound:,.0f}" for sign, bound in bounds.items() if bound is not None)])
+        case inspect.ListType():
+            return f"list of {_kind(kind.item_type)}s"
+        case inspect.DictType():
+            return "table of texts"
+        case inspect.StructType():
+            return "table"
+        case inspect.BoolType():
+            return "`true` `false`"
+        case _:
+            return "text"
+
+
+def _default_of_field(field: inspect.Field) -> str:
+    if field.required:
+        return "must be given"
+    if field.default in (msgspec.NODEFAULT, None, ""):
+        return "none"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
 def _range(name: str) -> str:
+    if name in TABLES:
+        return f"tables `[{name}.NAME]`"
     field = Settings.model_fields[name]
     if choices := choices_of(field):
         return " ".join(f"`{choice}`" for choice in choices)

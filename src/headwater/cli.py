@@ -7,6 +7,7 @@ Nothing heavy is imported here: `headwater --help` must answer at once.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -114,6 +115,33 @@ def tail(
     from .terminal.tail import tail as run
 
     raise typer.Exit(run(stream, url=url, key=key, after=after, as_json=as_json))
+
+
+@app.command()
+def record(
+    model: Annotated[str, typer.Argument(help="Model, as the server's users name it.", metavar="MODEL")],
+    out: Annotated[Path, typer.Option(help="File to write, as `NAME.jsonl`.", metavar="FILE", show_default=False)],
+    prompt: Annotated[str, typer.Argument(help="Question; stdin when left out.", metavar="[PROMPT]")] = "",
+    request: Annotated[
+        Path | None, typer.Option(help="Body of a chat completion: messages, tools, options.", metavar="FILE")
+    ] = None,
+    keep_request: Annotated[
+        bool, typer.Option("--keep-request", help="Keep what was asked in the recording, too.")
+    ] = False,
+    note: Annotated[str, typer.Option(help="Remark for whoever reads the recording.", metavar="TEXT")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    config: Annotated[str, typer.Option(help="TOML file with settings, as for `serve`.", metavar="FILE")] = "",
+) -> None:
+    """Keep a provider's answer, byte for byte with its times, for `replay`.
+
+    Asks the provider itself, once, without a server. An answer that fails is a recording as well; the exit code is then
+    1. Ctrl-C stops the answer and keeps what came.
+    """
+    from .terminal.record import Options
+    from .terminal.record import record as run
+
+    options = Options(out, request, keep_request, note, force, config)
+    raise typer.Exit(run(model, prompt, options))
 
 
 @app.command()

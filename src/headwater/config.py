@@ -13,10 +13,10 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Any, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, SecretStr, ValidationError, model_validator
 from pydantic.config import JsonDict
 from pydantic_settings import (
     BaseSettings,
@@ -26,19 +26,32 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from .errors import ConfigError
+from .errors import ConfigError, InputError
+from .tables import Price, ProviderTable, RouteTable, check_name, read_table
 
 ENV_PREFIX = "HEADWATER_"
 MIB = 2**20
 
+TableT = TypeVar("TableT", ProviderTable, RouteTable, Price)
+
 LogName: TypeAlias = Literal["memory", "sqlite", "postgres", "redis"]
 DurabilityName: TypeAlias = Literal["memory", "commit", "fsync"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+OpenAIApi: TypeAlias = Literal["chat", "responses"]
 
 # Read by `headwater chat` and `headwater tail`, and no settings of a server.
 CLIENT_VARIABLES = ("HEADWATER_URL", "HEADWATER_API_KEY")
 
 LATER_LOGS = ("postgres", "redis")
+
+# Settings that are tables by name: they stand in the file only, and have neither flag nor variable.
+TABLES: dict[str, type[ProviderTable] | type[RouteTable] | type[Price]] = {
+    "providers": ProviderTable,
+    "routes": RouteTable,
+    "prices": Price,
+}
+# The variable of AnythingLLM and others; HEADWATER_LLM_PROVIDER is stronger.
+LLM_PROVIDER = "LLM_PROVIDER"
 
 
 def default_data_dir() -> Path:
@@ -73,10 +86,28 @@ def _is_directory(value: Path) -> Path:
     return value
 
 
+def _reader(setting: str, kind: type[TableT]) -> PlainValidator:
+    """Reads the tables of one setting; what is wrong is told with its path."""
+
+    def read(value: object) -> dict[str, TableT]:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{setting} must be tables: [{setting}.NAME]")  # noqa: TRY004 -- what pydantic takes
+        try:
+            names = {check_name(str(name), where=setting): table for name, table in value.items()}
+            return {name: read_table(table, kind, where=f"{setting}.{name}") for name, table in names.items()}
+        except InputError as exc:
+            raise ValueError(exc.message) from exc
+
+    return PlainValidator(read)
+
+
 FilePath: TypeAlias = Annotated[Path, BeforeValidator(_expand)]
 Directory: TypeAlias = Annotated[FilePath, AfterValidator(_is_directory)]
 Secrets: TypeAlias = Annotated[tuple[Annotated[SecretStr, Field(min_length=1)], ...], NoDecode, BeforeValidator(_split)]
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Providers: TypeAlias = Annotated[dict[str, ProviderTable], NoDecode, _reader("providers", ProviderTable)]
+Routes: TypeAlias = Annotated[dict[str, RouteTable], NoDecode, _reader("routes", RouteTable)]
+Prices: TypeAlias = Annotated[dict[str, Price], NoDecode, _reader("prices", Price)]
 Origins: TypeAlias = Annotated[tuple[Annotated[str, BeforeValidator(_origin)], ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -114,6 +145,11 @@ class Settings(BaseSettings):
         (),
         "Keys that callers must send as a bearer token; any one is enough. Prefer the environment or the file:"
         " a flag is visible in the process list.",
+    )
+    admin_keys: Secrets = _setting(
+        ACCESS,
+        (),
+        "Keys that may also change model routes; they are API keys as well. Other keys can only read the routes.",
     )
     allow_anonymous: bool = _setting(ACCESS, False, "Serve a host that others can reach without any API key.")
     allowed_hosts: Names = _setting(
@@ -153,6 +189,35 @@ class Settings(BaseSettings):
     default_model: str = _setting(
         MODELS, "", "Model of a request that names none. Empty: the first model of the first provider found."
     )
+    llm_provider: str = _setting(
+        MODELS,
+        "",
+        "Provider that comes first: a table's name, or a kind as AnythingLLM writes it (`openai`, `lmstudio` …). The"
+        " variable may also be plain `LLM_PROVIDER`.",
+    )
+    openai_api: OpenAIApi | None = _setting(
+        MODELS,
+        None,
+        "Which of OpenAI's two APIs its provider is asked through.",
+        shown="responses for OpenAI's own host, else chat",
+    )
+    providers: Providers = _setting(MODELS, dict, "Upstreams by name, see below.", shown="none")
+    routes: Routes = _setting(MODELS, dict, "Public model names and where their answers come from.", shown="none")
+    prices: Prices = _setting(MODELS, dict, "Prices by `provider/model` or model.", shown="none")
+    breaker_failures: int = _setting(
+        MODELS,
+        5,
+        "Failures in a row after which a model's other targets are preferred for a while; 0 never.",
+        ge=0,
+        le=1000,
+    )
+    breaker_open_s: float = _setting(
+        MODELS,
+        10.0,
+        "How long they are preferred until one request probes it again; doubles with each failed probe, up to 300.",
+        gt=0,
+        le=300,
+    )
     recordings_dir: Directory | None = _setting(
         MODELS, None, "Directory of transcripts; each is served as a model of the `replay` provider."
     )
@@ -188,6 +253,14 @@ class Settings(BaseSettings):
     )
     total_timeout_s: float = _setting(TIMES, 3600.0, "A whole stream, from acceptance to its end.", gt=0, le=604_800)
     queue_timeout_s: float = _setting(TIMES, 30.0, "Waiting for a free slot to generate in.", gt=0, le=86_400)
+    priority_ageing_s: float = _setting(
+        TIMES,
+        10.0,
+        "How much longer a request of the next lower priority waits for a slot: how far `high` may overtake `normal`,"
+        " and `normal` `low`. 0 serves all in the order of their coming.",
+        ge=0,
+        le=3600,
+    )
     send_timeout_s: float = _setting(
         TIMES, 30.0, "A viewer that takes no bytes for this long is cut off.", gt=0, le=3600
     )
@@ -226,9 +299,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = init_settings().get("config") or env_settings().get("config")
+        variables = {name: value for name, value in env_settings().items() if name not in TABLES}
+        file = init_settings().get("config") or variables.get("config")
         values = read_toml(Path(str(file)).expanduser()) if file else {}
-        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=values)
+        if "llm_provider" not in variables and (selected := os.environ.get(LLM_PROVIDER, "").strip()):
+            variables["llm_provider"] = selected
+        return (
+            init_settings,
+            InitSettingsSource(settings_cls, init_kwargs=variables),
+            InitSettingsSource(settings_cls, init_kwargs=values),
+        )
 
     @model_validator(mode="before")
     @classmethod
@@ -244,6 +324,11 @@ class Settings(BaseSettings):
         return {**values, "log": "memory", "durability": "memory"}
 
     @property
+    def keyed(self) -> bool:
+        """Whether callers need a key."""
+        return bool(self.api_keys or self.admin_keys)
+
+    @property
     def exposed(self) -> bool:
         """Whether other machines can reach `host`."""
         if self.host == "localhost":
@@ -255,7 +340,7 @@ class Settings(BaseSettings):
 
     def check_exposure(self) -> Self:
         """Raises `ConfigError` for an address that others can reach without any API key. For servers only."""
-        if self.exposed and not self.api_keys and not self.allow_anonymous:
+        if self.exposed and not self.keyed and not self.allow_anonymous:
             raise ConfigError(
                 f"host {self.host} can be reached by others: set HEADWATER_API_KEYS, or --allow-anonymous to serve"
                 " without keys"
@@ -270,18 +355,22 @@ class Settings(BaseSettings):
 
 def variable_warnings(settings: Settings, environ: Mapping[str, str]) -> list[str]:
     """Variables of our prefix that a server does not obey, one sentence each. Holds no value of theirs."""
-    names = [*Settings.model_fields, *(name.removeprefix(ENV_PREFIX).lower() for name in CLIENT_VARIABLES)]
+    clients = (name.removeprefix(ENV_PREFIX).lower() for name in CLIENT_VARIABLES)
+    names = [*(name for name in Settings.model_fields if name not in TABLES), *clients]
     found = [name for name, value in environ.items() if value and name.upper().startswith(ENV_PREFIX)]
     warnings = []
     for variable in sorted(found):
         name = variable[len(ENV_PREFIX) :].lower()
         if name in names:
             continue
+        if name in TABLES:
+            warnings.append(f"{variable} has no effect: {name} are tables of the settings file")
+            continue
         # Without the prefix, which would make any two of them look alike.
         near = difflib.get_close_matches(name, names, n=1)
         hint = f"; did you mean {ENV_PREFIX}{near[0].upper()}?" if near else ""
         warnings.append(f"{variable} is not a setting and has no effect{hint}")
-    if "HEADWATER_API_KEY" in found and not settings.api_keys:
+    if "HEADWATER_API_KEY" in found and not settings.keyed:
         warnings.append(
             "this server has no API key: HEADWATER_API_KEY is what clients send, set HEADWATER_API_KEYS for what the"
             " server asks for"
@@ -327,9 +416,11 @@ def _explain(error: Mapping[str, Any], given: Mapping[str, object]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     if not name:
         return message
+    if name in TABLES:
+        return message if name in given else f"in the settings file: {message}"
     if error["type"] == "extra_forbidden":
         return unknown(name)
-    secret = name in ("api_keys", "database_url", "redis_url")
+    secret = name in ("api_keys", "admin_keys", "database_url", "redis_url")
     got = "" if secret or error["type"] == "value_error" else f", not {error['input']!r}"
     if name in given:
         where = name

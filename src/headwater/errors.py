@@ -5,13 +5,16 @@
     ├── InputError                400   the caller's request is wrong
     │   ├── UnsupportedField      400   the model's provider cannot take it
     │   ├── UnknownModel          404
+    │   ├── UnknownRoute          404
     │   ├── UnknownStream         404   also for streams of another owner
     │   ├── MethodNotAllowed      405
     │   ├── StreamStillRunning    409
+    │   ├── RouteFixed            409   it stands in the settings file
     │   ├── BodyTooLarge          413
     │   └── IdempotencyMismatch   422   the key was used before with another body
     ├── AccessError               401   no key, or a wrong one
-    │   └── OriginRefused         403   Host or Origin not allowed in single-user mode
+    │   ├── OriginRefused         403   Host or Origin not allowed in single-user mode
+    │   └── AdminRequired         403   this key may not change what all callers share
     ├── Overloaded                503   try again after `retry_after_s`
     │   ├── QueueFull             429
     │   ├── QueueTimeout          503
@@ -28,6 +31,8 @@
     │   ├── LogInUse              503   another process owns the data directory
     │   ├── LogCorrupt            500   stored bytes that do not decode
     │   └── SeqConflict           409   `expected_seq` is not the log's next
+    ├── RouteNotKept              503   the file of the routes cannot be written now
+    ├── Interrupted               503   the server stopped, and the answer cannot be gone on with
     ├── ProducerFailed            500   the application's own generator raised
     ├── StreamLimit               500   a stream outgrew `max_stream_bytes`
     ├── StreamEnded               409   a write after the end
@@ -86,6 +91,11 @@ class UnknownModel(InputError):
     code = "model_not_found"
 
 
+class UnknownRoute(InputError):
+    http_status = 404
+    code = "route_not_found"
+
+
 class UnknownStream(InputError):
     http_status = 404
     code = "stream_not_found"
@@ -99,6 +109,11 @@ class MethodNotAllowed(InputError):
 class StreamStillRunning(InputError):
     http_status = 409
     code = "stream_still_running"
+
+
+class RouteFixed(InputError):
+    http_status = 409
+    code = "route_fixed"
 
 
 class BodyTooLarge(InputError):
@@ -119,6 +134,11 @@ class AccessError(HeadwaterError):
 class OriginRefused(AccessError):
     http_status = 403
     code = "origin_refused"
+
+
+class AdminRequired(AccessError):
+    http_status = 403
+    code = "admin_required"
 
 
 class Overloaded(HeadwaterError):
@@ -151,10 +171,7 @@ class ShuttingDown(Overloaded):
 
 
 class ProviderError(HeadwaterError):
-    """The upstream failed. `provider` is the configured name, never an address with credentials.
-
-    `position`: the upstream's own number of the last event that was decoded, where its protocol counts them.
-    """
+    """The upstream failed. `provider` is the configured name, never an address with credentials."""
 
     http_status = 502
     code = "provider_error"
@@ -164,7 +181,6 @@ class ProviderError(HeadwaterError):
         super().__init__(message)
         self.provider = provider
         self.retry_after_s = retry_after_s
-        self.position: int | None = None
 
 
 class ProviderUnreachable(ProviderError):
@@ -243,6 +259,20 @@ class SeqConflict(LogError):
         super().__init__(why or f"expected seq {expected}, but the log's next is {actual}")
         self.expected = expected
         self.actual = actual
+
+
+class RouteNotKept(HeadwaterError):
+    """A change of the routes that would be lost at the next start, and was not made."""
+
+    http_status = 503
+    code = "route_not_kept"
+    retryable = True
+
+
+class Interrupted(HeadwaterError):
+    http_status = 503
+    code = "interrupted"
+    retryable = True
 
 
 class ProducerFailed(HeadwaterError):

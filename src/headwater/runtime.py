@@ -20,10 +20,15 @@ from ._version import __version__
 from .config import Settings
 from .errors import LogError
 from .logs import open_log
-from .providers import Registry
+from .providers.discovery import Surroundings, find_providers, transport_for
+from .providers.ports import Transport
+from .routing import Registry, TargetSettings
+from .routing.store import FILE_NAME, KeptRoute, RouteStore
 from .server import ModelCard, Resolved, ServerSettings, create_app
+from .server.ports import RouteCard, TargetState
 from .streams import Hub, Log, RecoveryReport, StreamSettings
 from .streams.log import SupportsMaintenance
+from .tables import RouteTable
 
 _logger = logging.getLogger(__name__)
 
@@ -52,11 +57,15 @@ async def open_runtime(
     without keys checks Host and Origin. Raises `LogInUse`, `LogUnavailable`, `ConfigError`.
     """
     async with AsyncExitStack() as stack:
+        routes_file = settings.data_dir / FILE_NAME if log is None and settings.log == "sqlite" else None
         if log is None:
             log = await open_log(settings.log, settings.data_dir, settings.durability)
             stack.push_async_callback(log.close)
-        registry = await _open_registry(settings) if providers else Registry([])
+        registry = await open_registry(settings) if providers else Registry([])
         stack.push_async_callback(registry.close)
+        store = RouteStore(registry, routes_file)
+        # Before the hub starts: what it recovers may run on one of these routes.
+        await store.load()
         hub = Hub(log, stream_settings(settings), recover=registry.recover)
         # Before the start: a start that fails half-way has begun some of what a shutdown ends.
         stack.push_async_callback(hub.shutdown)
@@ -66,19 +75,46 @@ async def open_runtime(
                 _ended, asyncio.create_task(_maintain(log, settings), name="headwater-maintenance")
             )
         app = create_app(
-            hub, Directory(registry, created=int(time.time())), server_settings(settings, single_user=single_user)
+            hub,
+            Directory(registry, created=int(time.time())),
+            server_settings(settings, single_user=single_user),
+            RouteTables(registry, store),
         )
         yield Runtime(settings, log, hub, registry, app, recovered)
 
 
-async def _open_registry(settings: Settings) -> Registry:
-    return await Registry.from_environment(
+async def open_registry(settings: Settings, transport: Transport | None = None) -> Registry:
+    """The providers that the settings and the environment tell of, and the routes over them.
+
+    `transport`: one of the caller's, which the registry closes at its end. Raises `ConfigError`.
+    """
+    transport = transport or transport_for(os.environ, connect_timeout_s=settings.connect_timeout_s)
+    around = Surroundings(
         os.environ,
-        recordings_dir=settings.recordings_dir,
-        replay_pace=settings.replay_pace,
-        connect_timeout_s=settings.connect_timeout_s,
-        default_model=settings.default_model,
+        transport,
+        settings.recordings_dir,
+        settings.replay_pace,
+        settings.providers,
+        settings.llm_provider,
+        settings.openai_api or "",
     )
+    try:
+        found = await find_providers(around)
+        providers = [one.provider for one in found]
+        return Registry(
+            providers,
+            limits={one.provider.name: one.table for one in found},
+            routes=settings.routes,
+            prices=settings.prices,
+            settings=target_settings(settings),
+            # Any name may be right for it: the list of models of a compatible server is often not the whole of them.
+            fallback=next((provider for provider in providers if provider.name == "openai"), None),
+            transport=transport,
+            default_model=settings.default_model,
+        )
+    except BaseException:
+        await transport.close()
+        raise
 
 
 class Directory:
@@ -90,16 +126,62 @@ class Directory:
 
     async def resolve(self, model: str | None) -> Resolved:
         route = await self._registry.resolve(model)
-        return Resolved(route.model, route.provider.name, route.producer)
+        return Resolved(route.model, route.provider_name, route.producer)
 
     async def list(self) -> Sequence[ModelCard]:
         return [ModelCard(found.model, self._created, found.provider) for found in await self._registry.models()]
+
+
+class RouteTables:
+    """The routes as the HTTP server wants to see them."""
+
+    def __init__(self, registry: Registry, store: RouteStore) -> None:
+        self._registry = registry
+        self._store = store
+
+    async def routes(self) -> Sequence[RouteCard]:
+        return [await self._card(kept) for kept in self._store.routes()]
+
+    async def set(self, name: str, table: RouteTable) -> bool:
+        return await self._store.set(name, table)
+
+    async def remove(self, name: str) -> None:
+        await self._store.remove(name)
+
+    async def _card(self, kept: KeptRoute) -> RouteCard:
+        return RouteCard(
+            **msgspec.structs.asdict(kept.table),
+            name=kept.name,
+            fixed=kept.fixed,
+            persistent=kept.persistent,
+            state=[] if kept.error is not None else await self._state(kept.name),
+            error=kept.error,
+        )
+
+    async def _state(self, name: str) -> list[TargetState]:
+        route = await self._registry.resolve(name)
+        return [
+            TargetState(
+                provider=target.provider.name,
+                model=target.model,
+                breaker=target.breaker.state,
+                running=target.gates[0].running,
+                queued=target.gates[0].queued,
+            )
+            for target in route.targets
+        ]
 
 
 def stream_settings(settings: Settings) -> StreamSettings:
     """The stream core's part of the settings, by the same names."""
     shared = set(StreamSettings.__struct_fields__) & set(Settings.model_fields)
     return StreamSettings(**{name: getattr(settings, name) for name in shared})
+
+
+def target_settings(settings: Settings) -> TargetSettings:
+    """What the targets of routes go by unless their tables say otherwise, by the same names."""
+    shared = set(TargetSettings.__struct_fields__) & set(Settings.model_fields)
+    return TargetSettings(**{name: getattr(settings, name) for name in shared})
 
 
 def server_settings(settings: Settings, *, single_user: bool = True) -> ServerSettings:
@@ -109,11 +191,12 @@ def server_settings(settings: Settings, *, single_user: bool = True) -> ServerSe
     is set, and for the library, which binds no address, it means nothing.
     """
     anonymous = settings.exposed and settings.allow_anonymous
-    shared = set(ServerSettings.__struct_fields__) & set(Settings.model_fields) - {"api_keys"}
+    shared = set(ServerSettings.__struct_fields__) & set(Settings.model_fields) - {"api_keys", "admin_keys"}
     return ServerSettings(
         version=__version__,
         api_keys=tuple(key.get_secret_value() for key in settings.api_keys),
-        single_user=single_user and not anonymous and not settings.api_keys,
+        admin_keys=tuple(key.get_secret_value() for key in settings.admin_keys),
+        single_user=single_user and not anonymous and not settings.keyed,
         **{name: getattr(settings, name) for name in shared},
     )
 

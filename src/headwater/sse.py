@@ -224,8 +224,15 @@ class DataParser:
         if len(data) <= self._fast_bytes:
             *blocks, data = data.split(b"\n\n")
             for block in blocks:
-                if _LF not in block and block.startswith(b"data: "):
+                end = block.find(_LF)
+                if end < 0 and block.startswith(b"data: "):
                     payloads.append(block[6:])
+                elif (
+                    block.startswith(b"event: ")
+                    and block.startswith(b"data: ", end + 1)
+                    and block.find(_LF, end + 1) < 0
+                ):
+                    payloads.append(block[end + 7 :])
                 else:
                     self._lines_in((block + b"\n").split(b"\n"), payloads)
         if data:

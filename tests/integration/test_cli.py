@@ -108,7 +108,7 @@ async def test_tail_shows_a_stream_to_its_end_from_any_cursor(server: Served) ->
     events = [decode_event(json.dumps({k: v for k, v in line.items() if k != "cursor"})) for line in lines]
     assert isinstance(events[0], Start)
     assert text_of(events) == "one two three"
-    assert isinstance(events[-2], Usage)
+    assert isinstance(events[-3], Usage)
     assert events[-1] == Done("stop")
     rest = await run(*headwater("tail", stream, "--json", "--after", lines[-2]["cursor"], *url))
     assert [json.loads(line) for line in rest.out.splitlines()] == lines[-1:]

@@ -20,7 +20,10 @@ from tests.upstream.script import Script
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
 
 # Short, so that a hanging upstream is noticed within the test; each is far above what a healthy one needs here.
-FLAGS = ("--first-token-timeout-s", "2", "--idle-timeout-s", "2", "--max-body-bytes", str(8 * 2**20))
+FLAGS = (
+    *("--first-token-timeout-s", "2", "--idle-timeout-s", "2", "--max-body-bytes", str(8 * 2**20)),
+    *("--breaker-failures", "0"),  # or one case would spare the next one its attempts
+)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

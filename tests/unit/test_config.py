@@ -12,12 +12,14 @@ from pydantic import ValidationError
 from headwater import cli
 from headwater.config import CLIENT_VARIABLES, Settings, default_data_dir, load_settings, variable_warnings
 from headwater.errors import ConfigError
+from headwater.tables import Price, ProviderTable, RouteTable, Target
 
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"HEADWATER_{name.upper()}", raising=False)
+    monkeypatch.delenv("LLM_PROVIDER", raising=False)
 
 
 def _file(tmp_path: Path, text: str) -> Path:
@@ -73,7 +75,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> N
 def test_keys_are_never_printed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "hunter2" not in repr(load_settings(api_keys="hunter2", redis_url="redis://:hunter2@h"))
     with pytest.raises(ConfigError) as caught:
-        load_settings(api_keys=["hunter2", 5], redis_url={"hunter2": 1})
+        load_settings(api_keys=["hunter2", 5], admin_keys=["hunter2", 5], redis_url={"hunter2": 1})
     assert "hunter2" not in str(caught.value)
     with pytest.raises(ValidationError) as raw:
         Settings(api_keys=["hunter2", 5])  # type: ignore[arg-type]
@@ -169,6 +171,7 @@ def test_which_hosts_are_exposed(host: str, exposed: bool) -> None:
     with pytest.raises(ConfigError, match="can be reached by others"):
         settings.check_exposure()
     load_settings(host=host, api_keys="k").check_exposure()
+    load_settings(host=host, admin_keys="k").check_exposure()
     load_settings(host=host, allow_anonymous=True).check_exposure()
 
 
@@ -201,6 +204,7 @@ def test_a_clients_key_in_the_environment_of_a_server_without_one() -> None:
     assert "set HEADWATER_API_KEYS" in warning
     assert "hunter2" not in warning
     assert variable_warnings(load_settings(api_keys="k"), environ) == []
+    assert variable_warnings(load_settings(admin_keys="k"), environ) == []
 
 
 def test_the_variables_of_the_other_commands_are_known() -> None:
@@ -232,3 +236,70 @@ def test_every_setting_says_what_it_is_and_numbers_have_bounds() -> None:
         if field.annotation in (int, float):
             bounds = {type(item).__name__ for item in field.metadata}
             assert bounds & {"Ge", "Gt"}, name
+
+
+TABLES = """
+[providers.fast]
+type = "groq"
+api_key = "env:GROQ_KEY"
+max_concurrent = 4
+[routes."acme/best"]
+targets = [{ provider = "fast", model = "m" }]
+[prices."fast/m"]
+input = 0.5
+"""
+
+
+def test_tables_come_from_the_file(tmp_path: Path) -> None:
+    settings = load_settings(config=_file(tmp_path, TABLES))
+    assert settings.providers == {"fast": ProviderTable(type="groq", api_key="env:GROQ_KEY", max_concurrent=4)}
+    assert settings.routes == {"acme/best": RouteTable(targets=[Target(provider="fast", model="m")])}
+    assert settings.prices == {"fast/m": Price(input=0.5)}
+    assert load_settings().providers == load_settings().routes == load_settings().prices == {}
+
+
+def test_tables_have_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWATER_PROVIDERS", '{"x": {"type": "groq"}}')
+    settings = load_settings()
+    assert settings.providers == {}
+    [warning] = variable_warnings(settings, {"HEADWATER_PROVIDERS": "hunter2"})
+    assert warning == "HEADWATER_PROVIDERS has no effect: providers are tables of the settings file"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[providers.x]\nbase_urll = 'a'", "in the settings file: providers.x: object contains unknown field"),
+        ("[providers.x]\napi_key = 'sk-hunter2'", 'providers.x: api_key must be "env:VARIABLE"'),
+        ("[providers.x]\nmax_concurrent = -1", "providers.x.max_concurrent: expected `int` >= 0"),
+        ("[providers.'a\tb']\ntype = 'x'", "providers: 'a\\tb' is not a name"),
+        ("providers = 3", "providers must be tables: [providers.NAME]"),
+        ("[routes.r]\ntargets = []", "routes.r.targets: expected `array` of length >= 1"),
+        ("[[routes.r.targets]]\nprovider = 'p'\nweight = -1", "routes.r.targets[0].weight: expected `float` >= 0"),
+        ("[prices.p]\ncurrency = 'euro'", "prices.p.currency: expected `str` matching regex"),
+        ("openai_api = 'both'", "openai_api in the settings file: should be 'chat' or 'responses'"),
+    ],
+)
+def test_a_wrong_table_is_one_line_with_its_path(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(config=_file(tmp_path, text))
+    assert expected in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_tables_given_in_python_are_told_without_a_file() -> None:
+    assert load_settings(prices={"m": {"input": 1}}).prices == {"m": Price(input=1)}
+    with pytest.raises(ConfigError, match=r"^prices\.m\.input: expected"):
+        load_settings(prices={"m": {"input": "1"}})
+
+
+def test_the_provider_may_be_selected_without_our_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As AnythingLLM's deployments have it; our own variable is stronger, the file weaker."""
+    path = _file(tmp_path, "llm_provider = 'file'")
+    assert load_settings(config=path).llm_provider == "file"
+    monkeypatch.setenv("LLM_PROVIDER", " lmstudio\n")
+    assert load_settings(config=path).llm_provider == "lmstudio"
+    monkeypatch.setenv("HEADWATER_LLM_PROVIDER", "groq")
+    assert load_settings(config=path).llm_provider == "groq"
+    assert load_settings(llm_provider="ollama").llm_provider == "ollama"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 
 from headwater import runtime
@@ -12,7 +13,7 @@ from headwater.config import Settings, load_settings
 from headwater.errors import ConfigError, LogInUse, LogUnavailable, UnknownModel
 from headwater.logs import MemoryLog
 from headwater.request import ChatRequest
-from headwater.runtime import open_runtime, server_settings, stream_settings
+from headwater.runtime import Runtime, open_runtime, server_settings, stream_settings
 from headwater.streams import StreamSettings
 from headwater.streams.log import Query, StreamRecord
 from tests.upstream import Upstream
@@ -165,10 +166,57 @@ def test_every_setting_of_the_core_has_its_name_in_the_settings() -> None:
 
 @pytest.mark.parametrize(
     ("values", "single_user"),
-    [({}, True), ({"api_keys": "k"}, False), ({"host": "0.0.0.0", "allow_anonymous": True}, False)],
+    [
+        ({}, True),
+        ({"api_keys": "k"}, False),
+        ({"admin_keys": "k"}, False),
+        ({"host": "0.0.0.0", "allow_anonymous": True}, False),
+    ],
 )
 def test_who_is_let_in(values: dict[str, object], single_user: bool) -> None:
     made = server_settings(load_settings(**values))
     assert made.single_user is single_user
     assert made.api_keys == (("k",) if "api_keys" in values else ())
+    assert made.admin_keys == (("k",) if "admin_keys" in values else ())
     assert server_settings(load_settings(**values), single_user=False).single_user is False
+
+
+ROUTES = b'{"version":1,"routes":{"best":{"targets":[{"provider":"openai"}]}}}'
+
+
+async def routes_of(running: Runtime) -> list[tuple[str, str | None]]:
+    transport = httpx.ASGITransport(running.app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        routes = (await client.get("/v1/routes")).json()["data"]
+    return [(route["name"], route.get("error")) for route in routes]
+
+
+async def test_routes_lie_in_the_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "routes.json").write_bytes(ROUTES)
+    async with open_runtime(load_settings(data_dir=tmp_path), providers=False) as running:
+        [(name, error)] = await routes_of(running)
+        assert name == "best"
+        assert error is not None
+        assert "no provider 'openai'" in error
+    assert (tmp_path / "routes.json").read_bytes() == ROUTES
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["log given", "memory log"])
+async def test_without_a_log_of_its_own_there_no_directory_is_read(tmp_path: Path, own: bool) -> None:
+    """Another process may own it, and what it keeps is not for this one."""
+    (tmp_path / "routes.json").write_bytes(ROUTES)
+    log = MemoryLog() if own else None
+    settings = load_settings(data_dir=tmp_path, log=None if own else "memory")
+    async with open_runtime(settings, log=log, providers=False) as running:
+        assert await routes_of(running) == []
+
+
+async def test_damaged_routes_stop_the_start_and_leave_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "routes.json").write_bytes(b"{")
+    settings = load_settings(data_dir=tmp_path)
+    with pytest.raises(ConfigError, match=r"routes\.json is damaged"):
+        async with open_runtime(settings, providers=False):
+            pytest.fail("opened")
+    (tmp_path / "routes.json").unlink()
+    async with open_runtime(settings, providers=False):
+        pass

@@ -16,16 +16,24 @@ As a process: ``python -m tests.upstream --port 0`` prints its URL as the first 
 ``GET /_control`` answers ``{"attempts","by_key","open_connections","active","aborted","requests"}``;
 ``POST /_control`` takes ``{"reset": true}`` and/or ``{"default": {script}}`` and answers the same.
 
-Served: OpenAI ``/v1/chat/completions`` (stream and not), ``/v1/models``; Ollama ``/api/chat``, ``/api/tags``,
-``/api/version``, ``/``. A model whose name starts with ``missing`` is answered 404 as the real ones do.
+Served: OpenAI ``/v1/chat/completions`` (stream and not), ``/v1/models``, ``/v1/responses`` (stream and not; those of
+the background are kept: ``GET …/{id}?stream=true&starting_after=N`` goes on and counts for ``fault_times``,
+``POST …/{id}/cancel`` adds to ``upstream.kept.cancelled``); Ollama ``/api/chat``, ``/api/tags``,
+``/api/version``, ``/``; Anthropic ``/v1/messages`` (stream and not), ``/v1/models`` with an ``anthropic-version``
+header; Gemini ``/v1beta/models/{model}:streamGenerateContent``, ``:generateContent``, ``/v1beta/models`` (key in
+``x-goog-api-key``; its SSE lines end in CRLF unasked); Azure OpenAI
+``/openai/deployments/{deployment}/chat/completions`` and ``/openai/models`` (key in ``api-key``).
+A model whose name starts with ``missing`` is answered 404 as the real ones do.
 ``Upstream(api_key="k")`` answers 401 to another bearer key; ``Upstream(ssl=context)`` speaks TLS;
 ``Upstream(models=[…])`` sets the model list; ``Upstream(default=Script(…))`` the script of plain messages.
 
 **Scripts.** When the last user message is JSON with a key ``script``, that object (all fields optional) decides;
 `prompt(**fields)` builds such a message. Otherwise the default script does. See `Script` for the fields:
 ``tokens text seed delay_ms first_delay_ms head_delay_ms reasoning refusal tool_calls n usage logprobs
-finish_reason batch fault fault_times fault_after key``. The text follows from ``seed`` alone:
-`Script.pieces()` are its tokens and `Script.answer()` is the whole text, for every choice the same.
+finish_reason batch fault fault_times fault_after echo_prefix key``. The text follows from ``seed`` alone:
+`Script.pieces()` are its tokens and `Script.answer()` is the whole text, for every choice the same. Where the prompt
+ends with an assistant message that is the beginning of that text, only the rest is answered, as models with prefix
+support do (all of it with ``echo_prefix``, as Mistral).
 
 **Faults** (``fault``: names joined by ``+``, e.g. ``"crlf+chunk_bytes:7"``; ``fault_times: k`` limits them to the
 first k requests of the same ``key``; "mid" is after ``fault_after`` tokens: half of them where it is not set, the whole

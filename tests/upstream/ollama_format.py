@@ -7,13 +7,43 @@ from typing import Any
 import msgspec
 
 from .answer import Answer, Frame, middle_of, paced
-from .script import Script, prompt_tokens, split_words
+from .script import Script, last_user_text, prompt_tokens, split_words
 
 CREATED_AT = "2026-01-01T00:00:00.000000Z"
 VERSION = {"version": "0.12.6"}
 
 
-def error_answer(status: int, message: str) -> Answer:
+SSE = False
+CHAT = "/api/chat"
+
+
+def is_chat(path: str) -> bool:
+    return path == CHAT
+
+
+def key_of(headers: dict[str, str]) -> str:
+    return headers.get("authorization", "").removeprefix("Bearer ")
+
+
+def body_of(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    return body
+
+
+def prompt_of(body: dict[str, Any]) -> str | None:
+    return last_user_text(body.get("messages") or [])
+
+
+def streams(path: str, body: dict[str, Any]) -> bool:
+    return bool(body.get("stream", True))
+
+
+def plain(path: str, headers: dict[str, str], models: list[str]) -> object:
+    if path == "/":
+        return Answer(200, "text/plain; charset=utf-8", [Frame(b"Ollama is running")])
+    return {"/api/tags": tags_body(models), "/api/version": VERSION}.get(path)
+
+
+def error(status: int, message: str, code: str | None, kind: str) -> Answer:
     return Answer(status, "application/json; charset=utf-8", [Frame(_json({"error": message}))])
 
 

@@ -7,14 +7,45 @@ from typing import Any
 import msgspec
 
 from .answer import Answer, Frame, middle_of, paced
-from .script import Script, prompt_tokens, split_words
+from .script import Script, last_user_text, prompt_tokens, split_words
 
 CREATED = 1_750_000_000
 FINGERPRINT = "fp_5e5a7c12"
 
 
-def error_answer(status: int, message: str, *, code: str | None, kind: str = "invalid_request_error") -> Answer:
-    return Answer(status, "application/json", [Frame(_json(error_body(message, code=code, kind=kind)))])
+SSE = True
+CHAT = "/v1/chat/completions"
+
+
+def is_chat(path: str) -> bool:
+    return path == CHAT
+
+
+def key_of(headers: dict[str, str]) -> str:
+    return headers.get("authorization", "").removeprefix("Bearer ")
+
+
+def body_of(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    return body
+
+
+def prompt_of(body: dict[str, Any]) -> str | None:
+    return last_user_text(body.get("messages") or [])
+
+
+def streams(path: str, body: dict[str, Any]) -> bool:
+    return bool(body.get("stream"))
+
+
+def plain(path: str, headers: dict[str, str], models: list[str]) -> object:
+    if path == "/authentication/validate":  # what airefinery-sdk asks before anything else
+        return {"organization_id": "org"}
+    return models_body(models) if path == "/v1/models" else None
+
+
+def error(status: int, message: str, code: str | None, kind: str) -> Answer:
+    body = error_body(message, code=code, kind=kind or "invalid_request_error")
+    return Answer(status, "application/json", [Frame(_json(body))])
 
 
 def error_body(message: str, *, code: str | None, kind: str) -> dict[str, Any]:
@@ -22,7 +53,9 @@ def error_body(message: str, *, code: str | None, kind: str) -> dict[str, Any]:
 
 
 def models_body(models: list[str]) -> dict[str, Any]:
-    data = [{"id": model, "object": "model", "created": CREATED, "owned_by": "upstream"} for model in models]
+    # The last three as compatible servers (vLLM) have them; airefinery-sdk insists on them.
+    more: dict[str, Any] = {"root": "upstream", "parent": None, "permission": []}
+    data = [{"id": model, "object": "model", "created": CREATED, "owned_by": "upstream", **more} for model in models]
     return {"object": "list", "data": data}
 
 

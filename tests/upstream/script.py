@@ -45,6 +45,7 @@ class Script(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     fault: str = ""
     fault_times: int | None = None
     fault_after: int | None = None
+    echo_prefix: bool = False
     key: str = ""
 
     def pieces(self) -> list[str]:
@@ -82,22 +83,44 @@ def prompt(**fields: Any) -> str:
     return msgspec.json.encode({"script": msgspec.to_builtins(script)}).decode()
 
 
-def script_of(body: dict[str, Any], default: Script) -> Script:
+def script_of(text: str | None, default: Script) -> Script:
     """The script in the last user message, else the default. A damaged script is an error, not a default."""
-    for message in reversed(body.get("messages") or []):
+    if text is None or not text.lstrip().startswith("{"):
+        return default
+    try:
+        found = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return default
+    if isinstance(found, dict) and "script" in found:
+        return msgspec.convert(found["script"], Script)
+    return default
+
+
+def last_user_text(messages: list[dict[str, Any]]) -> str | None:
+    """Of messages in OpenAI's shape."""
+    for message in reversed(messages):
         if message.get("role") == "user":
             content = message.get("content")
             if isinstance(content, list):
                 content = next((part.get("text", "") for part in content if part.get("type") == "text"), "")
-            if isinstance(content, str) and content.lstrip().startswith("{"):
-                try:
-                    found = msgspec.json.decode(content)
-                except msgspec.DecodeError:
-                    return default
-                if isinstance(found, dict) and "script" in found:
-                    return msgspec.convert(found["script"], Script)
-            return default
-    return default
+            return content if isinstance(content, str) else None
+    return None
+
+
+def going_on(script: Script, messages: object) -> Script:
+    """The script for a prompt that ends with the beginning of the answer: what is left of its text after that.
+
+    Models that take a prefix see it as an assistant's last message, however it is marked. Some repeat it
+    (`echo_prefix`). A beginning that is not this answer's is followed by all of it.
+    """
+    last = messages[-1] if isinstance(messages, list) and messages else {}
+    content = last.get("content") if last.get("role") == "assistant" and not last.get("tool_calls") else None
+    if isinstance(content, list):
+        content = "".join(part.get("text", "") for part in content)
+    if not content:
+        return script
+    rest = script.answer().removeprefix(content)
+    return msgspec.structs.replace(script, text=content + rest if script.echo_prefix else rest)
 
 
 def prompt_tokens(body: dict[str, Any]) -> int:

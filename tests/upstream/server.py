@@ -13,9 +13,11 @@ from typing import Any, NamedTuple, Self, cast
 import httptools
 import msgspec
 
+from . import openai_format, responses_format
 from .answer import Answer, Frame
 from .plan import Plan, plan
-from .routes import CHAT_PATHS, chat_plan, plain_plan, refused_plan
+from .responses_kept import KeptResponses, Reading
+from .routes import FRAME_FAULTS, chat_format, chat_plan, plain_plan, refused_plan
 from .script import Script, script_of
 
 MODELS = ["fake-1", "fake-mini"]
@@ -23,13 +25,17 @@ KEPT_REQUESTS = 10_000
 
 
 class Recorded(NamedTuple):
-    """One request as received. `body` is the decoded JSON, or {} where it is none; header names are lower-case."""
+    """One request as received. `body` is the decoded JSON, or {} where it is none; header names are lower-case.
+
+    `query` is what stood behind the path's `?`.
+    """
 
     method: str
     path: str
     headers: dict[str, str]
     body: dict[str, Any]
     key: str
+    query: str = ""
 
 
 def closed_url() -> str:
@@ -59,6 +65,7 @@ class Upstream:
         self.active = 0
         self.aborted = 0
         self.connections: set[Connection] = set()
+        self.kept = KeptResponses()
         self._api_key = api_key
         self._ssl = ssl
         self._address = (host, port)
@@ -128,31 +135,37 @@ class Upstream:
                 if not future.done():
                     future.set_result(None)
 
-    def plan_for(self, method: str, path: str, headers: dict[str, str], raw: bytes) -> tuple[Plan | None, Script]:
+    def plan_for(self, method: str, url: str, headers: dict[str, str], raw: bytes) -> tuple[Plan | None, Script]:
         """What to answer; None is a fault that answers nothing (named by the script)."""
+        path, _, query = url.partition("?")
         if path == "/_control":
             return _control_plan(self, raw), Script()
-        bearer = headers.get("authorization", "").removeprefix("Bearer ")
+        chat = chat_format(path)
+        key = (chat or openai_format).key_of(headers)
         body = _decode(raw)
-        script = script_of(body, self.default) if path in CHAT_PATHS else Script()
+        script = script_of(chat.prompt_of(body), self.default) if chat else Script()
         if len(self.requests) < KEPT_REQUESTS:
-            self.requests.append(Recorded(method, path, headers, body, script.key))
-        if path in CHAT_PATHS:
+            self.requests.append(Recorded(method, path, headers, body, script.key, query))
+        if chat:
             self.attempts += 1
             self._by_key[script.key] += 1
             self.changed()
-        if self._api_key is not None and bearer != self._api_key:
-            return refused_plan(path, 401, bearer), Script()
-        if path not in CHAT_PATHS or method != "POST":
-            return plain_plan(path, self.models), Script()
+        if self._api_key is not None and key != self._api_key:
+            return refused_plan(path, 401, key), Script()
+        if (kept := self.kept.read(method, path, query)) is not None:
+            return _kept_plan(kept)
+        if chat is None or method != "POST":
+            return plain_plan(path, headers, self.models), Script()
         if not body:
-            return refused_plan(path, 400, bearer), Script()
+            return refused_plan(path, 400, key), Script()
+        if chat is responses_format:
+            body = self.kept.keep(body, script)
         if script.fault_times is not None and self._by_key[script.key] > script.fault_times:
             script = msgspec.structs.replace(script, fault="")
         faults = script.faults()
         if faults.keys() & Connection.SILENT:
             return None, script
-        return chat_plan(path, body, script, faults, bearer), script
+        return chat_plan(path, chat.body_of(path, body), script, faults, key), script
 
     def counters(self) -> dict[str, Any]:
         return {
@@ -233,9 +246,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         method = self._parser.get_method().decode()
-        path = self._url.decode().partition("?")[0]
-        self.control = self.control or path == "/_control"
-        self._queue.append((method, path, self._headers, self._body, self._parser.should_keep_alive()))
+        url = self._url.decode()
+        self.control = self.control or url.partition("?")[0] == "/_control"
+        self._queue.append((method, url, self._headers, self._body, self._parser.should_keep_alive()))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._serve())
 
@@ -249,18 +262,19 @@ class Connection(asyncio.Protocol):
 
     async def _serve(self) -> None:
         while self._queue:
-            method, path, headers, raw, keep_alive = self._queue.pop(0)
-            chat = path in CHAT_PATHS
+            method, url, headers, raw, keep_alive = self._queue.pop(0)
+            path = url.partition("?")[0]
+            chat = chat_format(path) is not None or self._upstream.kept.has_stream(method, path)
             self._upstream.active += chat
             try:
-                await self._answer(method, path, headers, raw, keep_alive)
+                await self._answer(method, url, headers, raw, keep_alive)
             finally:
                 self._upstream.active -= chat
                 self._upstream.changed()
 
-    async def _answer(self, method: str, path: str, headers: dict[str, str], raw: bytes, keep_alive: bool) -> None:
+    async def _answer(self, method: str, url: str, headers: dict[str, str], raw: bytes, keep_alive: bool) -> None:
         try:
-            found, script = self._upstream.plan_for(method, path, headers, raw)
+            found, script = self._upstream.plan_for(method, url, headers, raw)
         except msgspec.ValidationError as exc:
             reason = str(exc).encode()
             self._transport.write(b"HTTP/1.1 422 Script\r\ncontent-length: %d\r\n\r\n%b" % (len(reason), reason))
@@ -307,6 +321,15 @@ class Connection(asyncio.Protocol):
         linger = struct.pack("ii", 1, 0)
         self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._transport.abort()
+
+
+def _kept_plan(reading: Reading) -> tuple[Plan | None, Script]:
+    faults = reading.script.faults()
+    if faults.keys() & Connection.SILENT:
+        return None, reading.script
+    fault = next(iter(faults.keys() & FRAME_FAULTS), "")
+    frame = responses_format.fault_frame(fault)
+    return plan(reading.answer, faults, sse=True, fault_frame=frame), reading.script
 
 
 def _control_plan(upstream: Upstream, raw: bytes) -> Plan:

@@ -11,6 +11,7 @@ import msgspec
 
 from ..errors import (
     AccessError,
+    AdminRequired,
     BodyTooLarge,
     HeadwaterError,
     IdempotencyMismatch,
@@ -30,6 +31,8 @@ from ..errors import (
     ProviderUnreachable,
     QueueFull,
     QueueTimeout,
+    RouteFixed,
+    RouteNotKept,
     ShuttingDown,
     StreamEnded,
     StreamLimit,
@@ -37,12 +40,20 @@ from ..errors import (
     TooManyConnections,
     UnexpectedAnswer,
     UnknownModel,
+    UnknownRoute,
     UnknownStream,
+    UnsupportedField,
 )
 
-_INPUT = (InputError, UnknownModel, UnknownStream, MethodNotAllowed, StreamStillRunning, BodyTooLarge)
+_INPUT = (
+    InputError, UnsupportedField, UnknownModel, UnknownRoute, UnknownStream, MethodNotAllowed, StreamStillRunning,
+    RouteFixed, BodyTooLarge,
+)  # fmt: skip
 _PROVIDER = (ProviderError, ProviderUnreachable, ProviderTimeout, ProviderProtocolError, ProviderTruncated)
-_PLAIN = (AccessError, OriginRefused, LogError, LogUnavailable, LogInUse, LogCorrupt, StreamEnded, StreamLimit)
+_PLAIN = (
+    AccessError, OriginRefused, AdminRequired, LogError, LogUnavailable, LogInUse, LogCorrupt, RouteNotKept,
+    StreamEnded, StreamLimit,
+)  # fmt: skip
 
 _INPUT_BY_CODE: dict[str, type[InputError]] = {leaf.code: leaf for leaf in (*_INPUT, IdempotencyMismatch)}
 _OVERLOADED_BY_CODE: dict[str, type[Overloaded]] = {

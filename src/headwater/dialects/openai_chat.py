@@ -6,7 +6,7 @@ Frames are `id:` + `data:`; the last one of a whole answer is `data: [DONE]`, ne
 
 from __future__ import annotations
 
-from typing import Annotated, assert_never
+from typing import Annotated, Literal, assert_never
 
 import msgspec
 
@@ -24,7 +24,7 @@ from ..events import (
     ToolCall,
     Usage,
 )
-from ..request import ChatRequest
+from ..request import ChatRequest, Priority
 from ..sse import comment
 from ..streams.ports import EncoderFactory, StreamView
 from .base import HEARTBEAT, Decoded, Dialect, EncodeOptions, check, decode_object, json_line
@@ -49,7 +49,11 @@ class StreamOptions(msgspec.Struct):
 
 
 class ChatBody(msgspec.Struct):
-    """The fields whose types are checked here. All others pass through to the provider unchanged."""
+    """The fields whose types are checked here. All others pass through to the provider unchanged.
+
+    `priority` and `fallback` are Headwater's own and stay here: where the request waits in a queue, and whether another
+    target of the model's route may answer. OpenAI has neither; its `service_tier` is a matter of the provider's.
+    """
 
     messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
     model: str | None = None
@@ -70,9 +74,11 @@ class ChatBody(msgspec.Struct):
     tool_choice: str | JsonObject | None = None
     response_format: JsonObject | None = None
     reasoning_effort: str | None = None
+    priority: Priority | None = None
+    fallback: bool | Literal["on", "off"] | None = None
 
 
-OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options"})
+OWN_FIELDS = frozenset({"model", "messages", "stream", "stream_options", "priority", "fallback"})
 
 
 def decode(body: bytes) -> Decoded:
@@ -90,6 +96,8 @@ def understood(fields: JsonObject, *, dialect: str) -> Decoded:
             model=str(fields.get("model") or ""),
             messages=msgspec.convert(fields["messages"], list[JsonObject]),
             params={name: value for name, value in fields.items() if name not in OWN_FIELDS},
+            fallback=fields.get("fallback") not in (False, "off"),
+            priority=msgspec.convert(fields.get("priority") or "normal", Priority),
         ),
         stream=bool(fields.get("stream")),
         options=EncodeOptions(
@@ -120,13 +128,20 @@ def error_object(message: str, *, status: int, code: str, param: str | None = No
     return {"error": {"message": message, "type": error_type(status), "code": code, "param": param}}
 
 
-def usage_object(usage: Usage) -> JsonObject:
-    """OpenAI's usage; `source` says whether the counts are `exact` or `estimated`."""
+def usage_object(usage: Usage, served: JsonObject | None = None) -> JsonObject:
+    """OpenAI's usage; `source` says whether the counts are `exact` or `estimated`.
+
+    `served`: what the stream's metadata adds up to. Where it tells the cost, that is `cost`: a number, in the currency
+    of the prices. The name is OpenRouter's (https://openrouter.ai/docs/use-cases/usage-accounting).
+    """
     told: JsonObject = dict(usage.details or {})
     if usage.cached_tokens:
         told.setdefault("prompt_tokens_details", {"cached_tokens": usage.cached_tokens})
     if usage.reasoning_tokens:
         told.setdefault("completion_tokens_details", {"reasoning_tokens": usage.reasoning_tokens})
+    cost = (served or {}).get("cost")
+    if isinstance(cost, dict) and isinstance(cost.get("amount"), int | float):
+        told["cost"] = cost["amount"]
     return told | {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
@@ -169,7 +184,8 @@ class ChatEncoder:
             case Text():
                 return self._delta(seq, _text_choice(event))
             case Reasoning():
-                return self._delta(seq, _choice(event.choice, {"reasoning_content": event.text})) if event.text else b""
+                delta = _reasoning(event)
+                return self._delta(seq, _choice(event.choice, delta)) if delta else b""
             case ToolCall():
                 return self._delta(seq, _choice(event.choice, {"tool_calls": [_tool_call(event)]}))
             case Error():
@@ -198,9 +214,9 @@ class ChatEncoder:
             self._chunk({"choices": [{"index": index, "delta": {}, "finish_reason": reason}]})
             for index, reason in enumerate(event.reasons or [event.reason] * self._options.choices)
         ]
-        usage = self._view.fold.usage
-        if self._options.include_usage and usage is not None:
-            frames.append(self._chunk({"choices": [], "usage": usage_object(usage)}))
+        fold = self._view.fold
+        if self._options.include_usage and fold.usage is not None:
+            frames.append(self._chunk({"choices": [], "usage": usage_object(fold.usage, fold.served)}))
         frames.append(b"%b%d\ndata: [DONE]\n\n" % (self._id, seq))
         return b"".join(frames)
 
@@ -228,6 +244,7 @@ class _Choice:
         self.text: list[str] = []
         self.refusal: list[str] = []
         self.reasoning: list[str] = []
+        self.signatures: list[str] = []
         self.calls: dict[int, list[ToolCall]] = {}
         self.logprobs: dict[str, list[object]] = {}
 
@@ -240,6 +257,7 @@ class _Choice:
                         self.logprobs.setdefault(kind, []).extend(tokens)
             case Reasoning():
                 self.reasoning.append(event.text)
+                self.signatures += [event.signature] if event.signature else []
             case ToolCall():
                 self.calls.setdefault(event.index, []).append(event)
             case _ as never:
@@ -253,6 +271,9 @@ class _Choice:
             message["refusal"] = "".join(self.refusal)
         if self.reasoning:
             message["reasoning_content"] = "".join(self.reasoning)
+        # Several sign parts of the thinking that this one text does not keep apart.
+        if len(self.signatures) == 1:
+            message["reasoning_signature"] = self.signatures[0]
         if self.calls:
             message["tool_calls"] = [_whole_call(self.calls[key]) for key in sorted(self.calls)]
         return {"index": index, "message": message, "finish_reason": reason, "logprobs": self.logprobs or None}
@@ -280,7 +301,7 @@ def assemble(view: StreamView, events: list[Event], choices: int) -> JsonObject:
     body = _head(view, "chat.completion") | _fingerprint(served)
     body["choices"] = [parts[index].as_json(index, reasons.get(index, done.reason)) for index in sorted(parts)]
     if usage is not None:
-        body["usage"] = usage_object(usage)
+        body["usage"] = usage_object(usage, served)
     return body
 
 
@@ -301,6 +322,12 @@ def _choice(index: int, delta: JsonObject) -> JsonObject:
 def _text_choice(event: Text) -> JsonObject:
     choice = _choice(event.choice, {"refusal" if event.refusal else "content": event.text})
     return choice if event.logprobs is None else choice | {"logprobs": event.logprobs}
+
+
+def _reasoning(event: Reasoning) -> JsonObject:
+    """The signature is what some providers must get back, beside `reasoning_content`, with a tool's answer."""
+    delta: JsonObject = {"reasoning_content": event.text} if event.text else {}
+    return delta | {"reasoning_signature": event.signature} if event.signature else delta
 
 
 def _tool_call(event: ToolCall) -> JsonObject:

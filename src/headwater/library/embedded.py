@@ -23,6 +23,7 @@ from ..config import Settings, load_settings
 from ..dialects import EncodeOptions, dialect_named
 from ..errors import AccessError, HeadwaterError, InputError, TooManyConnections
 from ..events import Event, StreamId
+from ..request import Priority
 from ..runtime import Runtime, open_runtime
 from ..server import EventStreamResponse
 from ..server.accept import cursor_of
@@ -116,6 +117,7 @@ class Headwater:
         model: str = "",
         owner: str = "",
         linger_s: float | None = None,
+        priority: Priority = "normal",
         include_usage: bool = False,
     ) -> Response:
         """An event-stream response with what `source` yields, durable and resumable.
@@ -125,7 +127,8 @@ class Headwater:
         `anthropic` SDKs. `key` names the answer, as `thread-42/msg-7`: the same key of the same `owner` is the same
         stream, so that an EventSource that reconnects to the same address re-attaches. With `request`,
         `Last-Event-ID` or `?after=` tell where it left off. `linger_s`: how long the stream outlives its last viewer,
-        by default the setting's or the dialect's. `include_usage`: whether `openai_chat` frames end with usage.
+        by default the setting's or the dialect's. `priority`: its place in the queue while `max_streams` run.
+        `include_usage`: whether `openai_chat` frames end with usage.
 
         Errors of this moment (no room, no log) become a JSON response with their status, and 200 with `retry:` for a
         viewer that returns; an unknown `dialect` raises `InputError`.
@@ -139,7 +142,8 @@ class Headwater:
             runtime = await self._ready()
             if cursor is None and runtime.hub.viewers >= self.settings.max_connections:
                 raise TooManyConnections(f"{runtime.hub.viewers} viewers are connected")
-            new = self._new(dialect=dialect, key=key, model=model, owner=owner, linger_s=linger_s, retry=cursor is None)
+            told = {"model": model, "owner": owner, "priority": priority, "retry": cursor is None}
+            new = self._new(dialect, key, linger_s, **told)
             accepted = await self._accept(source, new)
         except HeadwaterError as exc:
             await discard(source)
@@ -167,6 +171,7 @@ class Headwater:
         model: str = "",
         owner: str = "",
         linger_s: float | None = None,
+        priority: Priority = "normal",
     ) -> StreamId:
         """A stream without a response; returns its id when it is durable. Parameters as for `respond`.
 
@@ -174,26 +179,20 @@ class Headwater:
         """
         check_source(source)
         try:
-            new = self._new(dialect="events", key=key, model=model, owner=owner, linger_s=linger_s)
+            new = self._new("events", key, linger_s, model=model, owner=owner, priority=priority)
             accepted = await self._accept(source, new)
         except HeadwaterError:
             await discard(source)
             raise
         return StreamId(accepted.channel.id)
 
-    def _new(
-        self, *, dialect: str, key: str | None, model: str, owner: str, linger_s: float | None, retry: bool = True
-    ) -> NewStream:
+    def _new(self, dialect: str, key: str | None, linger_s: float | None, **told: Any) -> NewStream:
+        """`told`: further fields of `NewStream`."""
         if linger_s is None:
             linger_s = self.settings.linger_s
-        return NewStream(
-            model=model,
-            dialect=dialect,
-            owner=owner,
-            linger_s=dialect_named(dialect).default_linger_s if linger_s is None else linger_s,
-            idempotency_key=key or "",
-            retry=retry,
-        )
+        if linger_s is None:
+            linger_s = dialect_named(dialect).default_linger_s
+        return NewStream(dialect=dialect, linger_s=linger_s, idempotency_key=key or "", **told)
 
     async def _accept(self, source: Source, new: NewStream) -> Accepted:
         accepted = await (await self._ready()).hub.create(new, SourceProducer(source))

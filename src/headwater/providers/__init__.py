@@ -1,9 +1,9 @@
-"""Upstream model APIs: wire protocols (pure decoders and builders), transports, and the registry of what there is."""
+"""Upstream model APIs: wire protocols (pure decoders and builders); transports."""
 
 from .adapt import Adapter
-from .call import HttpProducer, HttpProvider, RetryPolicy
+from .call import HttpCall
+from .http_provider import HttpProvider
 from .ports import Provider, SupportsContinuation, Transport, WireProtocol
-from .registry import Listed, Registry, Route
 from .replay import Replay
 from .transport_aiohttp import AiohttpTransport
 from .transport_httptools import HttptoolsTransport, PoolLimits
@@ -13,18 +13,14 @@ from .wire.openai_chat import OpenAIChat
 __all__ = [
     "Adapter",
     "AiohttpTransport",
-    "HttpProducer",
+    "HttpCall",
     "HttpProvider",
     "HttptoolsTransport",
-    "Listed",
     "Ollama",
     "OpenAIChat",
     "PoolLimits",
     "Provider",
-    "Registry",
     "Replay",
-    "RetryPolicy",
-    "Route",
     "SupportsContinuation",
     "Transport",
     "WireProtocol",

@@ -8,23 +8,15 @@ from __future__ import annotations
 import msgspec
 
 from ..errors import ProviderTruncated
-from ..events import Done, Event, FinishReason, Metadata, Reasoning, Text, Usage
-from .foreign import added, count, field, plain, text
+from ..events import Done, Event, FinishReason, JsonObject, Metadata, Reasoning, Text, Usage
+from .foreign import added, field, plain, text
+from .wire.anthropic_shapes import FINISH, add_usage, usage_of
 from .wire.rejections import rejection_in_band
 from .wire.tool_calls import ToolCalls
 
 ANTHROPIC_TYPES = frozenset(
     {"message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop"}
 )
-_FINISH: dict[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
 
 
 class AnthropicAnswer:
@@ -34,7 +26,7 @@ class AnthropicAnswer:
         self._tools = tools
         self._tool_ids: dict[object, str] = {}  # content block → its call
         self._settled: list[Usage] = []
-        self._usage: dict[str, object] = {}
+        self._usage: JsonObject = {}
         self._reason: FinishReason | None = None
         self._begun = False
 
@@ -107,23 +99,14 @@ class AnthropicAnswer:
     def _stopped(self, reason: str) -> list[Event]:
         if not reason:
             return []
-        self._reason = _FINISH.get(reason, "stop")
-        return [] if reason in _FINISH else [Metadata({"finish_reason": reason})]
+        self._reason = FINISH.get(reason, "stop")
+        return [] if reason in FINISH else [Metadata({"finish_reason": reason})]
 
     def _told(self, usage: object) -> None:
-        """Counts are cumulative, and later events leave out what has not changed."""
-        self._usage.update(plain(usage) or {})
+        add_usage(self._usage, plain(usage) or {})
 
     def _settle(self) -> None:
-        usage, self._usage = self._usage, {}
-        if usage:
-            cached, written = count(usage, "cache_read_input_tokens"), count(usage, "cache_creation_input_tokens")
-            self._settled.append(
-                Usage(
-                    # Anthropic's input_tokens leaves out what the cache held or took.
-                    prompt_tokens=count(usage, "input_tokens") + cached + written,
-                    completion_tokens=count(usage, "output_tokens"),
-                    cached_tokens=cached,
-                    details=usage,
-                )
-            )
+        told, self._usage = self._usage, {}
+        usage = usage_of(told)
+        if usage is not None:
+            self._settled.append(usage)

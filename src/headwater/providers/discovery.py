@@ -1,82 +1,80 @@
-"""Which providers there are: found in the environment, in the order in which they are preferred.
+"""Which providers there are: those of the settings' tables, and those that the environment tells of.
 
-Adding a provider is one finder and its line in `FINDERS`.
+In the order of preference: the one that `llm_provider` selects, the tables in their order, the environment in the
+order of `PRESETS`, recordings last. A table with a preset's name amends what the environment says of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
-from urllib.parse import urlsplit
+from typing import NamedTuple, cast
+
+from msgspec.structs import replace
 
 from ..errors import ConfigError, ProviderError
-from .call import HttpProvider, fetch
+from ..tables import ProviderTable
+from .fetch import fetch
+from .http_provider import HttpProvider
+from .options import Made, Maker, ProviderOptions
+from .plugins import plugin, plugin_names
 from .ports import Provider, Transport
+from .presets import PRESETS, Preset, preset_name
 from .replay import Replay
 from .transport_aiohttp import AiohttpTransport
 from .transport_httptools import HttptoolsTransport
-from .wire.ollama import Ollama
-from .wire.openai_chat import OPENAI_BASE_URL, OpenAIChat
 
-_OLLAMA_PORT = 11434
 _PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-# Ollama on the same machine answers within a millisecond; a start must not wait for one that is not there.
+# A server on the same machine answers within a millisecond; a start must not wait for one that is not there.
 _PROBE_TIMEOUT_S = 0.5
+_REPLAY = "replay"
+_BARE = ProviderTable()
+_PARTICULAR = ("headers", "stream", "api", "api_version")
 
 
 class Surroundings(NamedTuple):
-    """What finders look at. `recordings_dir` and `replay_pace` come from the settings."""
+    """What providers are found in. All but `environ` and `transport` come from the settings, by the same names.
+
+    `tables` is the setting `providers`; `openai_api` is `chat`, `responses` or "".
+    """
 
     environ: Mapping[str, str]
     transport: Transport
     recordings_dir: Path | None = None
     replay_pace: float = 1.0
+    tables: Mapping[str, ProviderTable] = {}
+    llm_provider: str = ""
+    openai_api: str = ""
 
-    def value(self, name: str) -> str:
-        """A variable, without the blanks and line breaks that copying a key brings along."""
-        return self.environ.get(name, "").strip()
-
-
-Finder: TypeAlias = Callable[[Surroundings], Awaitable[Provider | None]]
-
-
-async def find_openai(around: Surroundings) -> Provider | None:
-    """OPENAI_API_KEY (then OpenAI itself) or OPENAI_BASE_URL (then any compatible server), or both."""
-    key, base_url = around.value("OPENAI_API_KEY"), around.value("OPENAI_BASE_URL")
-    if not key and not base_url:
-        return None
-    names = {"openai-organization": "OPENAI_ORG_ID", "openai-project": "OPENAI_PROJECT_ID"}
-    headers = {header: value for header, name in names.items() if (value := around.value(name))}
-    protocol = OpenAIChat(base_url or OPENAI_BASE_URL, api_key=key, headers=headers)
-    return HttpProvider("openai", protocol, around.transport)
+    def value(self, *names: str) -> str:
+        """The first variable that is set, without the blanks and line breaks that copying a key brings along."""
+        return next((value for name in names if (value := self.environ.get(name, "").strip())), "")
 
 
-async def find_ollama(around: Surroundings) -> Provider | None:
-    """Ollama at OLLAMA_HOST, or on this machine when it answers now."""
-    named = around.value("OLLAMA_HOST")
-    protocol = Ollama(ollama_url(named), api_key=around.value("OLLAMA_API_KEY"))
-    if not named:
-        try:
-            status, _, _ = await fetch(around.transport, protocol.list_models(), timeout_s=_PROBE_TIMEOUT_S)
-        except ProviderError:
-            return None
-        if status != 200:
-            return None
-    return HttpProvider("ollama", protocol, around.transport)
+class Found(NamedTuple):
+    """A provider, and the table that holds its limits."""
+
+    provider: Provider
+    table: ProviderTable
 
 
-async def find_replay(around: Surroundings) -> Provider | None:
-    """Always there; last, so that a recording is the default model only where there is no real one."""
-    return Replay(around.recordings_dir, pace=around.replay_pace)
-
-
-FINDERS: tuple[Finder, ...] = (find_openai, find_ollama, find_replay)
-
-
-async def find_providers(around: Surroundings) -> list[Provider]:
-    """Raises `ConfigError` for a variable that cannot work."""
-    return [provider for find in FINDERS if (provider := await find(around)) is not None]
+async def find_providers(around: Surroundings) -> list[Found]:
+    """Raises `ConfigError`, in one line, for a table or a variable that cannot work."""
+    found: dict[str, Found] = {}
+    kinds: dict[str, str] = {}
+    for name, table in around.tables.items():
+        kinds[name] = _kind_of(table.type or name)
+        found[name] = _from_table(around, name, kinds[name], table)
+    amended = {preset_name(name) for name in around.tables}
+    for name, preset in PRESETS.items():
+        if name not in amended and (provider := await _announced(around, name, preset)) is not None:
+            found[name], kinds[name] = Found(provider, _BARE), name
+    found[_REPLAY] = Found(Replay(around.recordings_dir, pace=around.replay_pace), _BARE)
+    if around.llm_provider:
+        chosen = _chosen(around, kinds, around.llm_provider.strip())
+        first = found.pop(chosen, None) or _selected(around, chosen)
+        found = {chosen: first, **found}
+    return list(found.values())
 
 
 def transport_for(environ: Mapping[str, str], *, connect_timeout_s: float = 10.0) -> Transport:
@@ -86,21 +84,154 @@ def transport_for(environ: Mapping[str, str], *, connect_timeout_s: float = 10.0
     return HttptoolsTransport(connect_timeout_s=connect_timeout_s)
 
 
-def ollama_url(host: str) -> str:
-    """OLLAMA_HOST in every form that Ollama itself takes: nothing, a host, `host:port`, `:port`, a URL.
+def _kind_of(name: str) -> str:
+    """The preset that `name` means by any of its spellings, else a plug-in's name."""
+    return preset_name(name) or name
 
-    A server's bind address (`0.0.0.0`, `::`) means this machine. Raises `ConfigError`.
-    """
-    text = host if "://" in host else f"http://{host}"
+
+def _chosen(around: Surroundings, kinds: Mapping[str, str], wanted: str) -> str:
+    """The provider's name that `llm_provider` means: a table's, or a kind's by any of its spellings."""
+    if wanted in kinds or wanted == _REPLAY:
+        return wanted
+    kind = _kind_of(wanted)
+    named = next((name for name, its in kinds.items() if its == kind), None)
+    if named is not None:
+        return named
+    if kind in PRESETS or kind in plugin_names():
+        return kind
+    known = ", ".join([*around.tables, *PRESETS, *plugin_names(), _REPLAY])
+    raise ConfigError(f"LLM_PROVIDER: there is no provider {wanted[:100]!r}; there are: {known}")
+
+
+def _selected(around: Surroundings, kind: str) -> Found:
+    """One that was asked for, though nothing else tells of it."""
+    preset = PRESETS.get(kind)
+    if preset is None:
+        return Found(_made(around, kind, kind, ProviderOptions(name=kind)), _BARE)
+    options = _options(around, kind, preset, _BARE, amends=True)
+    return Found(_made(around, kind, kind, _complete(f"LLM_PROVIDER = {kind}", preset, options)), _BARE)
+
+
+async def _announced(around: Surroundings, name: str, preset: Preset) -> Provider | None:
+    """The provider whose variables are set, or that answers on this machine."""
+    key, address = around.value(*preset.key_variables), around.value(*preset.url_variables)
+    there = {"key": key and (preset.base_url or address), "address": address, "either": key or address}[preset.needs]
+    if not preset.announced or not (there or preset.probed):
+        return None
+    options = _options(around, name, preset, _BARE, amends=True)
+    made = _make(name, preset.make, options)
+    if not there and not await _answers(around.transport, made):
+        return None
+    return _provider(around, made, options)
+
+
+async def _answers(transport: Transport, made: Made) -> bool:
+    """Whether the server is there now and lists models as its protocol says."""
+    assert hasattr(made, "list_models")  # noqa: S101 -- only single protocols are probed for
     try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError as exc:
-        raise ConfigError("OLLAMA_HOST does not parse") from exc
-    name = parts.hostname or "127.0.0.1"
-    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(name, name)  # noqa: S104 -- recognised, not bound
-    if ":" in name:
-        name = f"[{name}]"
-    if port is None:
-        port = {"https": 443}.get(parts.scheme, 80 if "://" in host else _OLLAMA_PORT)
-    return f"{parts.scheme}://{name}:{port}{parts.path.rstrip('/')}"
+        status, _, _ = await fetch(transport, made.list_models(), timeout_s=_PROBE_TIMEOUT_S)
+    except ProviderError:
+        return False
+    return status == 200
+
+
+def _from_table(around: Surroundings, name: str, kind: str, table: ProviderTable) -> Found:
+    where = f"providers.{name}"
+    if name == _REPLAY:
+        raise ConfigError(f"{where}: the name is taken by the recordings")
+    preset = PRESETS.get(kind)
+    if preset is None:
+        options = ProviderOptions(
+            name=name,
+            base_url=table.base_url,
+            api_key=_resolved(around, f"{where}.api_key", table.api_key),
+            headers=_headers(around, where, table),
+            table=table,
+        )
+        return Found(_made(around, where, kind, options), table)
+    for field in _PARTICULAR:
+        if getattr(table, field) != getattr(_BARE, field) and field not in preset.takes:
+            raise ConfigError(f"{where}.{field} has no effect on {kind}")
+    options = _options(around, name, preset, table, amends=preset_name(name) == kind)
+    return Found(_made(around, where, kind, _complete(where, preset, options)), table)
+
+
+def _options(around: Surroundings, name: str, preset: Preset, table: ProviderTable, *, amends: bool) -> ProviderOptions:
+    """The table, and where it `amends` the preset of its own name, what the preset's variables add to it.
+
+    Tables of other names get nothing that they do not name, so that no key goes to an address it was not meant for.
+    """
+    where = f"providers.{name}"
+    found = around.value if amends else lambda *names: ""
+    headers = {header: value for header, variable in preset.header_variables.items() if (value := found(variable))}
+    for field, variable in preset.table_variables.items():
+        table = replace(table, **{field: getattr(table, field) or found(variable)})
+    if "api" in preset.takes:
+        table = replace(table, api=table.api or around.openai_api)
+    return ProviderOptions(
+        name=name,
+        base_url=preset.address(table.base_url or found(*preset.url_variables)),
+        api_key=_resolved(around, f"{where}.api_key", table.api_key) or found(*preset.key_variables),
+        headers={**headers, **_headers(around, where, table)},
+        table=table,
+    )
+
+
+def _complete(where: str, preset: Preset, options: ProviderOptions) -> ProviderOptions:
+    """The options, if nothing is missing. Raises `ConfigError` naming the variable that would help."""
+    if not options.base_url:
+        raise ConfigError(f"{where} needs an address: set {preset.url_variables[0]}, or base_url in its table")
+    needs_key = preset.needs == "key" or (preset.needs == "either" and options.base_url == preset.base_url)
+    if needs_key and not options.api_key:
+        variable = preset.key_variables[0]
+        raise ConfigError(f'{where} needs a key: set {variable}, or api_key = "env:VARIABLE" in its table')
+    return options
+
+
+def _resolved(around: Surroundings, where: str, text: str) -> str:
+    """What `env:VARIABLE` refers to, or the text itself. Raises `ConfigError` where the variable is not set."""
+    scheme, colon, variable = text.partition(":")
+    if scheme != "env" or not colon:
+        return text
+    value = around.value(variable)
+    if not value:
+        raise ConfigError(f"{where}: the variable {variable} is not set")
+    return value
+
+
+def _headers(around: Surroundings, where: str, table: ProviderTable) -> dict[str, str]:
+    return {
+        header.lower(): _resolved(around, f"{where}.headers.{header}", text) for header, text in table.headers.items()
+    }
+
+
+def _made(around: Surroundings, where: str, kind: str, options: ProviderOptions) -> Provider:
+    preset = PRESETS.get(kind)
+    make = preset.make if preset is not None else plugin(kind)
+    if make is None:
+        known = ", ".join([*PRESETS, *plugin_names()])
+        raise ConfigError(f"{where}: there is no provider of the type {kind[:100]!r}; there are: {known}")
+    return _provider(around, _make(where, make, options), options)
+
+
+def _make(where: str, make: Maker, options: ProviderOptions) -> Made:
+    try:
+        return make(options)
+    except ConfigError as exc:
+        raise ConfigError(f"{where}: {exc.message}") from exc
+
+
+def _provider(around: Surroundings, made: Made, options: ProviderOptions) -> Provider:
+    """A whole provider as it is; protocols on the shared transport."""
+    if hasattr(made, "producer"):
+        provider = cast("Provider", made)
+        if provider.name != options.name:
+            raise ConfigError(f"providers.{options.name}: its maker named it {provider.name!r}, not by its options")
+        return provider
+    return HttpProvider(
+        options.name,
+        made,
+        around.transport,
+        models=options.table.models,
+        drop_unsupported=options.table.drop_unsupported,
+    )

@@ -129,7 +129,7 @@ class Provider(Protocol):
 class Held(msgspec.Struct, frozen=True):
     """What a stream already holds of an answer that broke off.
 
-    `text` is the first choice's. `facts`: all metadata told so far, merged. `position`: see `ProviderError`; None after
+    `text` is the first choice's. `facts`: all metadata told so far, merged. `position`: see `Positioned`; None after
     a crash. `resumable`: the answer is text alone (no tool call, no thinking, no second choice, no refusal).
     """
 
@@ -139,15 +139,26 @@ class Held(msgspec.Struct, frozen=True):
     resumable: bool = True
 
 
+@runtime_checkable
+class Positioned(Protocol):
+    """A producer, or a decoder, of a protocol that numbers its events."""
+
+    @property
+    def position(self) -> int | None:
+        """The upstream's number of the last event decoded."""
+        ...
+
+
 class Continuation(NamedTuple):
     """How an answer goes on. `exact`: the same generation, exactly where the log ends; what follows is only new.
 
     Otherwise it is another generation, asked to go on from `Held.text`; it may repeat that text or the white space
-    at the seam.
+    at the seam. `echoes`: it is known to repeat the text (Mistral does).
     """
 
     producer: Producer
     exact: bool
+    echoes: bool = False
 
 
 @runtime_checkable
@@ -161,7 +172,13 @@ class SupportsContinuation(Protocol):
 
 @runtime_checkable
 class SupportsPrefix(Protocol):
-    """A wire protocol whose models go on with a text that the answer shall begin with."""
+    """A wire protocol whose models go on with a text that the answer shall begin with.
+
+    `echoes_prefix`: whether the answer repeats that text first.
+    """
+
+    @property
+    def echoes_prefix(self) -> bool: ...
 
     def continued(self, request: ChatRequest, model: str, text: str) -> UpstreamRequest:
         """`text` has no white space at its end. Adds no instruction. Raises `UnsupportedField` where it cannot."""
@@ -174,4 +191,22 @@ class SupportsReattach(Protocol):
 
     def reattach(self, held: Held) -> tuple[UpstreamRequest, Decoder] | None:
         """The rest of the same answer. The decoder gives only what `held` lacks. None where nothing says which."""
+        ...
+
+
+@runtime_checkable
+class SupportsCancel(Protocol):
+    """A wire protocol whose server goes on generating without us until it is told to stop."""
+
+    def cancel_request(self, facts: JsonObject) -> UpstreamRequest | None:
+        """What stops the answer that a stream's metadata tells of. None where nothing says which, or it needs none."""
+        ...
+
+
+@runtime_checkable
+class SupportsAbandon(Protocol):
+    """A provider with such a protocol."""
+
+    def abandon(self, facts: JsonObject) -> None:
+        """Nobody wants the answer any more that a stream's metadata tells of. Returns at once; never raises."""
         ...

@@ -7,7 +7,8 @@ The first line is the header, every other one a read of the socket::
     {"t_ms":340,"b64":"ZGF0YTog…"}
 
 `t_ms` counts from the response head and never falls; `data` is UTF-8 text, `b64` is for bytes that are not. `protocol`
-names a wire protocol. `cut` in the header means that the connection broke after the last read. Pure.
+names a wire protocol. `cut` in the header means that the connection broke after the last read. For people only:
+`model`, `recorded_at` (a date), `note`, and `request`, the body that was asked with. Pure.
 """
 
 from __future__ import annotations
@@ -17,22 +18,29 @@ import base64
 import msgspec
 
 from ..errors import ProviderProtocolError
+from ..events import JsonObject
 
 VERSION = 1
 # A security limit: recordings are held in memory while they play.
 MAX_BYTES = 64 * 2**20
 
 
-class Header(msgspec.Struct, frozen=True):
+class Header(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`headers` are the response's, with lower-case names and without the content type."""
+
     version: int
     protocol: str
+    model: str = ""
+    recorded_at: str = ""
+    note: str = ""
     status: int = 200
     headers: dict[str, str] = {}
     content_type: str = ""
     cut: bool = False
+    request: JsonObject | None = None
 
 
-class _Line(msgspec.Struct):
+class _Line(msgspec.Struct, omit_defaults=True):
     t_ms: float
     data: str | None = None
     b64: str | None = None
@@ -52,6 +60,20 @@ class Recording(msgspec.Struct, frozen=True):
 
 _decode_header = msgspec.json.Decoder(Header).decode
 _decode_line = msgspec.json.Decoder(_Line).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def encode_recording(recording: Recording) -> bytes:
+    """The file's content; `parse_recording` is the inverse."""
+    lines = [_encode(recording.header), *(_encode(_line(read)) for read in recording.reads)]
+    return b"\n".join(lines) + b"\n"
+
+
+def _line(read: Read) -> _Line:
+    try:
+        return _Line(read.t_ms, data=read.data.decode())
+    except UnicodeDecodeError:
+        return _Line(read.t_ms, b64=base64.b64encode(read.data).decode())
 
 
 def parse_recording(content: bytes, *, name: str) -> Recording:

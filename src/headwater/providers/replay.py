@@ -27,10 +27,21 @@ from ..request import ChatRequest
 from ..streams.ports import Producer, Writer
 from .ports import Continuation, Held, WireProtocol
 from .recordings import MAX_BYTES, Recording, parse_recording
+from .wire.anthropic import Anthropic
+from .wire.gemini import Gemini
 from .wire.ollama import Ollama
 from .wire.openai_chat import OpenAIChat
+from .wire.responses import Responses
 
-PROTOCOLS: Mapping[str, Callable[[], WireProtocol]] = {"openai_chat": OpenAIChat, "ollama": Ollama}
+# By the name that a recording says; what is played needs no address and no key.
+PROTOCOLS: Mapping[str, Callable[[], WireProtocol]] = {
+    "anthropic": Anthropic,
+    "azure": OpenAIChat,  # whose answers and errors are OpenAI's
+    "gemini": Gemini,
+    "ollama": Ollama,
+    "openai_chat": OpenAIChat,
+    "openai_responses": Responses,
+}
 SUFFIX = ".jsonl"
 _MAX_PACE = 1000.0
 _NAME = re.compile(r"\w[\w. +@-]*")
@@ -137,7 +148,7 @@ class _Player:
         if make is None:
             raise ProviderProtocolError(f"the recording {self._name} names an unknown protocol")
         protocol = make()
-        if header.status >= 400:
+        if not 200 <= header.status < 300:
             body = b"".join(read.data for read in recording.reads)
             raise protocol.error(header.status, {"content-type": header.content_type, **header.headers}, body)
         writer.connected()

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 import re
+from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 from starlette.requests import Request
 
 from ..dialects import Decoded, dialect_named
 from ..errors import InputError
-from ..request import ChatRequest, encode_request, prompt_characters
+from ..request import ChatRequest, Priority, encode_request, prompt_characters
 from ..streams import Accepted, NewStream
 from .ports import Services
 
@@ -19,6 +21,11 @@ MAX_LINGER_S = 86_400.0
 
 # Visible ASCII; the length is that of the draft's other implementations (draft-ietf-httpapi-idempotency-key-header).
 _SANE_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+
+PRIORITIES: dict[str, Priority] = {"low": "low", "normal": "normal", "high": "high"}
+FALLBACKS = {"on": True, "off": False}
+
+T = TypeVar("T")
 
 
 def owner_of(request: Request) -> str:
@@ -34,7 +41,7 @@ def cursor_of(request: Request, after: str | None = None) -> str | None:
 async def accept(services: Services, request: Request, decoded: Decoded) -> Accepted:
     """Start the stream, or find the one that this `Idempotency-Key` started. Raises `HeadwaterError`."""
     settings = services.settings
-    asked = decoded.request
+    asked = _as_headers_say(decoded.request, request)
     if len(asked.messages) > settings.max_messages:
         raise InputError(f"more than {settings.max_messages} messages", param="messages")
     new = NewStream(
@@ -44,6 +51,7 @@ async def accept(services: Services, request: Request, decoded: Decoded) -> Acce
         prompt_characters=prompt_characters(asked),
         idempotency_key=_idempotency_key(request),
         retry=cursor_of(request) is None,
+        priority=asked.priority,
     )
     if new.idempotency_key:
         new = msgspec.structs.replace(new, fingerprint=_fingerprint(asked))
@@ -52,11 +60,29 @@ async def accept(services: Services, request: Request, decoded: Decoded) -> Acce
         if known is not None:
             return Accepted(known, False)
     resolved = await services.models.resolve(asked.model or settings.default_model or None)
-    chat = ChatRequest(resolved.model, asked.messages, asked.params)
+    chat = msgspec.structs.replace(asked, model=resolved.model)
     new = msgspec.structs.replace(
         new, model=resolved.model, provider=resolved.provider_name, request=encode_request(chat)
     )
     return await services.hub.create(new, resolved.producer_factory(chat))
+
+
+def _as_headers_say(asked: ChatRequest, request: Request) -> ChatRequest:
+    """`X-Priority` and `X-Fallback` win over the body: a proxy can set them for callers it knows."""
+    return msgspec.structs.replace(
+        asked,
+        fallback=_choice(request, "X-Fallback", FALLBACKS, asked.fallback),
+        priority=_choice(request, "X-Priority", PRIORITIES, asked.priority),
+    )
+
+
+def _choice(request: Request, header: str, choices: Mapping[str, T], default: T) -> T:
+    word = request.headers.get(header)
+    if word is None:
+        return default
+    if word not in choices:
+        raise InputError(f"{header} must be one of: {', '.join(choices)}", param=header)
+    return choices[word]
 
 
 def _linger_s(request: Request, services: Services, dialect: str) -> float:
@@ -83,5 +109,6 @@ def _idempotency_key(request: Request) -> str:
 
 
 def _fingerprint(request: ChatRequest) -> str:
-    """Of what is asked, not of how the answer is to be sent: a retry may stream what the first call did not."""
-    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
+    """Of what is asked, not of how it is answered: a retry may stream, or hurry, where the first call did not."""
+    asked = ChatRequest(request.model, request.messages, request.params)
+    return hashlib.sha256(msgspec.json.encode(asked, order="sorted")).hexdigest()

@@ -1,5 +1,8 @@
 """Who may call: API keys, or in single-user mode the Host and Origin of this machine's own pages.
 
+Who may change what all callers share: whoever sends an admin key, and in single-user mode everybody. The layer that let
+the request in tells so in `scope["headwater.admin"]`; where no layer has, nobody may.
+
 A browser sends requests for any page to any address, loopback included. Without keys two attacks remain: a page that
 posts to localhost (CSRF), told by `Origin` and `Sec-Fetch-Site`, and a name of the attacker's that is made to resolve
 to 127.0.0.1 (DNS rebinding), told by `Host`. See https://fetch.spec.whatwg.org/#origin-header and
@@ -16,7 +19,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import AccessError, ConfigError, OriginRefused
+from ..errors import AccessError, AdminRequired, ConfigError, OriginRefused
 from . import api_docs
 from .errors import exception_response
 
@@ -24,6 +27,7 @@ PROBES = frozenset({"/health", "/ready"})
 OPEN_PATHS = PROBES | {"/", api_docs.PATH, "/openapi.json"}
 """Probes carry no keys, a browser that opens the API's pages has none yet, and none of these tells anything private."""
 
+_ADMIN = "headwater.admin"
 _DIGEST_PREFIX = "sha256:"
 _OWNER_DIGITS = 32
 
@@ -59,11 +63,15 @@ def _digest(key: str) -> bytes:
 
 
 class KeyCheck:
-    """Sets `scope["headwater.owner"]` from `Authorization: Bearer` or `x-api-key`; 401 without a known key."""
+    """Sets `scope["headwater.owner"]` from `Authorization: Bearer` or `x-api-key`; 401 without a known key.
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing) -> None:
+    `admins`: those of `keys` that may administer.
+    """
+
+    def __init__(self, app: ASGIApp, *, keys: KeyRing, admins: KeyRing) -> None:
         self._app = app
         self._keys = keys
+        self._admins = admins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not _is_open(_path(scope)):
@@ -76,7 +84,14 @@ class KeyCheck:
                 return
             # An application that mounts this API and signs its users in has told whose request it is.
             scope.setdefault("headwater.owner", owner)
+            scope.setdefault(_ADMIN, self._admins.owner(presented) is not None)
         await self._app(scope, receive, send)
+
+
+def check_admin(scope: Scope) -> None:
+    """Raises `AdminRequired` where no layer has told that the caller may change what all callers share."""
+    if not scope.get(_ADMIN, False):
+        raise AdminRequired("this needs an admin key: one of the setting admin_keys")
 
 
 def _path(scope: Scope) -> str:
@@ -115,6 +130,7 @@ class OriginCheck:
             if refusal is not None:
                 await exception_response(OriginRefused(refusal))(scope, receive, send)
                 return
+            scope.setdefault(_ADMIN, True)
         await self._app(scope, receive, send)
 
     def refusal(self, scope: Scope) -> str | None:

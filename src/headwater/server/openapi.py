@@ -17,6 +17,9 @@ from ..dialects.events import StreamBody
 from ..dialects.openai_chat import ChatBody
 from ..events import JsonObject
 from ..streams import StreamInfo
+from ..tables import RouteTable
+from .accept import FALLBACKS, PRIORITIES
+from .ports import RouteCard
 
 _REF = "#/components/schemas/{name}"
 _JSON, _SSE = "application/json", "text/event-stream"
@@ -55,6 +58,11 @@ class StreamList(msgspec.Struct):
     has_more: bool
 
 
+class RouteList(msgspec.Struct):
+    object: str
+    data: list[RouteCard]
+
+
 class Health(msgspec.Struct):
     status: str
     version: str
@@ -80,23 +88,24 @@ class ChatCompletion(msgspec.Struct):
 
 
 _BODIES = (
-    ErrorBody, Model, ModelList, StreamInfo, StreamList, Health, Readiness, ChatCompletion, ChatBody, StreamBody,
+    ErrorBody, Model, ModelList, StreamInfo, StreamList, RouteCard, RouteList, RouteTable, Health, Readiness,
+    ChatCompletion, ChatBody, StreamBody,
 )  # fmt: skip
 
 _ERRORS = {
     400: "The request is wrong; `param` names the field.",
     401: "No API key, or an unknown one.",
-    403: "Host or Origin is not allowed (single-user mode).",
+    403: "Host or Origin is not allowed (single-user mode), or this needs an admin key.",
     404: "Not found, or another caller's.",
     408: "The request did not arrive in time.",
-    409: "The stream is still running.",
+    409: "The stream is still running, or the route stands in the settings file.",
     413: "The body is too large.",
     422: "The Idempotency-Key was used before with another request.",
     429: "Too many streams, or the provider's own limit.",
     431: "The request's head is too large.",
     500: "A fault of the server or of the application's stream.",
     502: "The provider failed.",
-    503: "No room now, shutting down, or the log cannot take it.",
+    503: "No room now, shutting down, or it cannot be stored.",
     504: "The provider did not answer in time.",
 }
 _PROVIDERS_OWN = "A provider's own 4xx or 5xx keeps its status."
@@ -157,6 +166,16 @@ _START_HEADERS = [
         "X-Linger-S",
         "How long the stream lives on after its last viewer left, in seconds.",
         {"type": "number", "minimum": 0, "maximum": 86400},
+    ),
+    _parameter(
+        "X-Priority",
+        "Where the request waits when there is no free slot; wins over `priority` in the body.",
+        {"type": "string", "enum": list(PRIORITIES), "default": "normal"},
+    ),
+    _parameter(
+        "X-Fallback",
+        "Whether another target of the model's route may answer; wins over `fallback` in the body.",
+        {"type": "string", "enum": list(FALLBACKS), "default": "on"},
     ),
 ]
 
@@ -226,6 +245,18 @@ WATCH_STREAM = _operation(
 )
 CANCEL_STREAM = _operation({200: _answer("The stream, ended.", "StreamInfo")}, (*_ALWAYS, 404, 503))
 DELETE_STREAM = _operation({204: _answer("It is gone.")}, (*_ALWAYS, 404, 409, 503), status=204)
+LIST_ROUTES = _operation({200: _answer("The routes.", "RouteList")}, _ALWAYS)
+GET_ROUTE = _operation({200: _answer("The route.", "RouteCard")}, (*_ALWAYS, 404))
+_ROUTE_PLACE = _REQUEST_ID | {"Location": _header("Where the route is.")}
+PUT_ROUTE = _operation(
+    {
+        200: _answer("The route, replaced.", "RouteCard", headers=_ROUTE_PLACE),
+        201: _answer("The route, made.", "RouteCard", headers=_ROUTE_PLACE),
+    },
+    (*_ALWAYS, 409, 413, 503),
+    body="RouteTable",
+)
+DELETE_ROUTE = _operation({204: _answer("It is gone.")}, (*_ALWAYS, 404, 409, 503), status=204)
 HEALTH = _operation({200: _answer("The process serves.", "Health")}, (), open_to_all=True)
 READY = _operation(
     {

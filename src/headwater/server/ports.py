@@ -1,14 +1,18 @@
-"""What the server needs from whoever wires it: a directory of models. It never sees a provider's address or secret."""
+"""What the server needs from whoever wires it: directories of models and of their routes.
+
+It never sees a provider's address or secret.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
 from ..request import ChatRequest
 from ..streams import Hub, Producer
+from ..tables import RouteTable
 from .settings import ServerSettings
 
 
@@ -35,6 +39,48 @@ class ModelDirectory(Protocol):
 
     async def list(self) -> Sequence[ModelCard]:
         """All models that can be asked for now."""
+        ...
+
+
+class TargetState(msgspec.Struct, frozen=True):
+    """How a target is now. `breaker`: `open` is left alone for a while, `half_open` is to be probed.
+
+    `running` and `queued`: calls of this target by this route, under way and waiting for its own limits.
+    """
+
+    provider: str
+    model: str
+    breaker: Literal["closed", "open", "half_open"]
+    running: int
+    queued: int
+
+
+class RouteCard(RouteTable, frozen=True, kw_only=True, tag_field="object", tag="route"):
+    """A route's table, as it was given, and what is known of it.
+
+    `fixed`: it stands in the settings file and cannot be changed here. `persistent`: it outlives a restart. `state`:
+    of each target, in their order. `error`: why the route is not in force, as when its provider is not configured any
+    more; then it has no `state`.
+    """
+
+    name: str
+    fixed: bool
+    persistent: bool
+    state: list[TargetState]
+    error: str | None = None
+
+
+class RouteDirectory(Protocol):
+    async def routes(self) -> Sequence[RouteCard]:
+        """All routes, those of the settings file first."""
+        ...
+
+    async def set(self, name: str, table: RouteTable) -> bool:
+        """Make or replace; whether it is new. Raises `InputError`, `RouteFixed`, `RouteNotKept`."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Raises `UnknownRoute`, `RouteFixed`, `RouteNotKept`."""
         ...
 
 

@@ -12,14 +12,15 @@ MIB = 2**20
 class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds and bytes, as the names say.
 
-    `api_keys` are raw keys or `sha256:<64 hex digits>` of one. `single_user`: no login, but Host and Origin are checked
-    (DNS rebinding, CSRF); for loopback hosts without keys. `allowed_hosts` are further Host names for that check.
-    `linger_s` `None` means each dialect's own default.
+    `api_keys` are raw keys or `sha256:<64 hex digits>` of one; so are `admin_keys`, which may also change routes.
+    `single_user`: no login, but Host and Origin are checked (DNS rebinding, CSRF); for loopback hosts without keys.
+    `allowed_hosts` are further Host names for that check. `linger_s` `None` means each dialect's own default.
     """
 
     host: str = "127.0.0.1"
     version: str = __version__
     api_keys: tuple[str, ...] = ()
+    admin_keys: tuple[str, ...] = ()
     single_user: bool = False
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()

@@ -1,12 +1,14 @@
 """The heart: streams as durable logs, their producers, their viewers. Knows nothing of HTTP, SQL or JSON formats."""
 
+from .admission import Gate, Ticket
 from .channel import Channel
 from .fold import Fold, fold
 from .hub import Accepted, Hub, NewStream
 from .info import RecoveryReport, StreamInfo
 from .lifecycle import Signal, Status
 from .log import Append, Durability, Ended, Log, Query, Slice, StreamRecord
-from .ports import Encoder, EncoderFactory, Producer, Sink, StreamView, Writer
+from .ports import Control, Encoder, EncoderFactory, Producer, Settlement, Sink, StreamView, Watch, Writer
+from .queueing import wait_for_slot
 from .recovery import Recover
 from .settings import StreamSettings
 from .viewer import Viewer
@@ -15,11 +17,13 @@ __all__ = [
     "Accepted",
     "Append",
     "Channel",
+    "Control",
     "Durability",
     "Encoder",
     "EncoderFactory",
     "Ended",
     "Fold",
+    "Gate",
     "Hub",
     "Log",
     "NewStream",
@@ -27,6 +31,7 @@ __all__ = [
     "Query",
     "Recover",
     "RecoveryReport",
+    "Settlement",
     "Signal",
     "Sink",
     "Slice",
@@ -35,7 +40,10 @@ __all__ = [
     "StreamRecord",
     "StreamSettings",
     "StreamView",
+    "Ticket",
     "Viewer",
+    "Watch",
     "Writer",
     "fold",
+    "wait_for_slot",
 ]

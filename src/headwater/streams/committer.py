@@ -48,7 +48,7 @@ class Committer:
     """Runs as one task from `start` to `stop`."""
 
     def __init__(self, log: Log, *, flush_ms: float, retry_s: float, timeout_s: float) -> None:
-        self._log = log
+        self.log = log
         self._flush_s = flush_ms / 1000
         self._retry_s = retry_s
         self._timeout_s = timeout_s
@@ -187,7 +187,7 @@ class Committer:
         retried = False
         while True:
             try:
-                outcomes = await self._log.commit(appends)
+                outcomes = await self.log.commit(appends)
             except LogError as exc:
                 if not exc.retryable:
                     return await self._store_each(appends)
@@ -215,7 +215,7 @@ class Committer:
         outcomes: list[LogError | None] = []
         for append in appends:
             try:
-                (outcome,) = await self._log.commit([append])
+                (outcome,) = await self.log.commit([append])
                 outcomes.append(_ours(append, outcome))
             except LogError as exc:
                 outcomes.append(exc.with_traceback(None))

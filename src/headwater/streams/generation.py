@@ -11,13 +11,13 @@ import logging
 from collections.abc import Callable
 from typing import TypeAlias
 
-from ..errors import HeadwaterError, ProducerFailed, ProviderTimeout, QueueTimeout
+from ..errors import HeadwaterError, ProducerFailed, ProviderTimeout
 from ..events import Done
-from ..events import Status as StatusEvent
 from .admission import Ticket
 from .channel import Channel
 from .lifecycle import Signal
-from .ports import Producer
+from .ports import Producer, Watch
+from .queueing import wait_for_slot
 from .settings import StreamSettings
 from .writer import StreamWriter
 
@@ -35,9 +35,6 @@ class Generation:
     """Made by the hub, which calls `sweep` several times a second: no timer per stream, let alone per event."""
 
     __slots__ = (
-        "_began",
-        "_begun_with",
-        "_last_life",
         "_make",
         "_settings",
         "_started",
@@ -69,9 +66,6 @@ class Generation:
         self._make = make
         self._settings = settings
         self._started = now
-        self._began: float | None = None
-        self._begun_with = 0
-        self._last_life = now
         self._was_watched = False
 
     def start(self) -> None:
@@ -84,12 +78,11 @@ class Generation:
     async def _run(self) -> None:
         writer = self.writer
         try:
-            if self._ticket.granted is not None:
-                await self._wait_for_slot(self._ticket.granted)
+            await wait_for_slot(self._ticket, writer, timeout_s=self._settings.queue_timeout_s)
             self.channel.signal(Signal.ADMIT)
             self.channel.signal(Signal.CONNECT)
-            self._begun_with = self.channel.fold.content_events
-            self._began = self._last_life = asyncio.get_running_loop().time()
+            settings = self._settings
+            writer.watch(Watch(settings.first_token_timeout_s, settings.idle_timeout_s, self.fail))
             await self._make().run(writer)
             writer.end(Done("stop"))
         except asyncio.CancelledError:
@@ -102,12 +95,6 @@ class Generation:
             writer.fail(ProducerFailed(f"the application's stream raised {type(exc).__name__}"))
         finally:
             self._ticket.release()
-
-    async def _wait_for_slot(self, granted: asyncio.Future[None]) -> None:
-        self.writer.write([StatusEvent("queued", position=self._ticket.position)])
-        done, _ = await asyncio.wait((granted,), timeout=self._settings.queue_timeout_s)
-        if not done:
-            raise QueueTimeout(f"no slot within {self._settings.queue_timeout_s:g} s")
 
     def cancel(self) -> None:
         """End the stream as cancelled now, whatever its producer does about it."""
@@ -166,17 +153,5 @@ class Generation:
         settings = self._settings
         if now - self._started >= settings.total_timeout_s:
             self.fail(ProviderTimeout(f"the answer took longer than {settings.total_timeout_s:g} s"))
-        elif self._began is not None:
-            self._sweep_silence(self._began, now)
-
-    def _sweep_silence(self, began: float, now: float) -> None:
-        if self.writer.alive or self.writer.congested:
-            # While the log is slow the upstream is paused: its silence is ours.
-            self.writer.alive = False
-            self._last_life = now
-        settings = self._settings
-        if self.channel.fold.content_events == self._begun_with:
-            if now - began >= settings.first_token_timeout_s:
-                self.fail(ProviderTimeout(f"no first token within {settings.first_token_timeout_s:g} s"))
-        elif now - self._last_life >= settings.idle_timeout_s:
-            self.fail(ProviderTimeout(f"the provider was silent for {settings.idle_timeout_s:g} s"))
+        elif self.writer.watchdog is not None:
+            self.writer.watchdog.sweep(now)

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Iterator
 
 from ..errors import LogCorrupt, LogError, SeqConflict
-from ..request import decode_request, prompt_characters
-from .admission import Admission, Ticket
+from ..request import ChatRequest, Priority, decode_request, prompt_characters
+from .admission import Gate, Ticket
 from .channel import Channel
 from .committer import Committer
 from .fold import Fold
@@ -29,7 +29,7 @@ class Generations:
         self.unsettled: dict[str, Generation] = {}
         self._committer = committer
         self._settings = settings
-        self._admission = Admission(settings.max_streams, settings.max_queued)
+        self._admission = Gate(settings.max_streams, settings.max_queued, ageing_s=settings.priority_ageing_s)
         self._live: dict[str, Generation] = {}
         self._winding_up: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -48,20 +48,24 @@ class Generations:
         generation = self._live.get(stream) or self.unsettled.get(stream)
         return generation.channel if generation is not None else None
 
-    def create(self, record: StreamRecord, make: MakeProducer, *, prompt_characters: int) -> Generation:
+    def create(
+        self, record: StreamRecord, make: MakeProducer, *, prompt_characters: int, priority: Priority = "normal"
+    ) -> Generation:
         """A new stream; its first commit makes it. Raises `QueueFull`."""
-        return self._add(record, Fold(), self._admission.enter(), make, prompt_characters, create=record)
+        return self._add(record, Fold(), self._admission.enter(priority), make, prompt_characters, create=record)
 
     def take_up(self, record: StreamRecord, state: Fold, make: MakeProducer) -> Generation:
         """A stream whose process is gone. Raises `QueueFull`."""
-        generation = self._add(record, state, self._admission.enter(), make, _prompt_characters(record))
+        asked = _stored_request(record)
+        ticket = self._admission.enter(asked.priority if asked is not None else "normal")
+        generation = self._add(record, state, ticket, make, _characters(asked))
         generation.channel.signal(Signal.CRASH)
         return generation
 
     def close_up(self, record: StreamRecord, state: Fold) -> Generation:
         """A stream whose process is gone and of which only the end is to be written: takes no slot."""
-        ticket = Ticket(Admission(1, 0))
-        generation = self._add(record, state, ticket, _no_producer, _prompt_characters(record))
+        ticket = Gate(0, 0).enter()
+        generation = self._add(record, state, ticket, _no_producer, _characters(_stored_request(record)))
         generation.channel.signal(Signal.CRASH)
         return generation
 
@@ -133,11 +137,16 @@ class Generations:
         self.unsettled.clear()
 
 
-def _prompt_characters(record: StreamRecord) -> int:
+def _stored_request(record: StreamRecord) -> ChatRequest | None:
+    """None where the stream was made without one, or it is damaged."""
     try:
-        return prompt_characters(decode_request(record.request)) if record.request else 0
+        return decode_request(record.request) if record.request else None
     except LogCorrupt:
-        return 0
+        return None
+
+
+def _characters(asked: ChatRequest | None) -> int:
+    return prompt_characters(asked) if asked is not None else 0
 
 
 def _no_producer() -> Producer:

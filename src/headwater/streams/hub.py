@@ -15,7 +15,6 @@ import msgspec
 
 from ..errors import (
     IdempotencyMismatch,
-    LogCorrupt,
     MethodNotAllowed,
     SeqConflict,
     ShuttingDown,
@@ -23,18 +22,20 @@ from ..errors import (
     TooManyConnections,
     UnknownStream,
 )
-from ..events import Event, Seq, Start, StreamId
+from ..events import Event, Start, StreamId
 from ..ids import new_stream_id
+from ..request import Priority
 from .channel import Channel
 from .committer import Committer
 from .fold import Fold
 from .follower import Follower
 from .generation import MakeProducer
 from .generations import Generations
+from .history import read_events
 from .info import RecoveryReport, StreamInfo, describe
-from .log import FROM_START, Log, Query, StreamRecord, SupportsDelete
+from .log import Log, Query, StreamRecord, SupportsDelete
 from .ports import EncoderFactory, Producer, Sink
-from .recovery import READ_BYTES, Recover, Recovery, boot_id, read_fold
+from .recovery import Recover, Recovery, boot_id, read_fold
 from .settings import StreamSettings
 from .sweeper import Sweeper
 from .viewer import Viewer
@@ -48,7 +49,8 @@ ATTEMPT_MARK = "\x1f"
 class NewStream(msgspec.Struct, frozen=True, kw_only=True):
     """What a stream is made with. `fingerprint` identifies the request behind an `idempotency_key`.
 
-    `retry`: where the key's stream failed before any content and may succeed now, make another one.
+    `retry`: where the key's stream failed before any content and may succeed now, make another one. `priority`: where
+    the stream waits for a slot; after a restart the one in `request` counts.
     """
 
     model: str = ""
@@ -61,6 +63,7 @@ class NewStream(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str = ""
     fingerprint: str = ""
     retry: bool = False
+    priority: Priority = "normal"
 
 
 class Accepted(NamedTuple):
@@ -211,7 +214,9 @@ class Hub:
             epoch=attempt,
         )
         make = producer if callable(producer) else lambda: producer
-        generation = self._generations.create(record, make, prompt_characters=new.prompt_characters)
+        generation = self._generations.create(
+            record, make, prompt_characters=new.prompt_characters, priority=new.priority
+        )
         generation.writer.write([Start(record.id, record.model, created_ms, record.provider)])
         try:
             await generation.writer.flush()
@@ -315,17 +320,7 @@ class Hub:
         """All committed events. Raises `LogError` or `UnknownStream`."""
         if channel.tail_first == channel.record.first_seq and channel.next_seq:
             return channel.tail_from(channel.tail_first)
-        events: list[Event] = []
-        after = FROM_START
-        while after < channel.next_seq - 1:
-            part = await self.log.read(channel.record.id, after, max_bytes=READ_BYTES)
-            if part is None:
-                raise UnknownStream("the stream was deleted")
-            if not part.events:
-                raise LogCorrupt(f"events after seq {after} are missing")
-            events.extend(part.events)
-            after = Seq(part.first_seq + len(part.events) - 1)
-        return events
+        return await read_events(self.log, channel.record.id, channel.next_seq)
 
     # ------------------------------------------------------------------ managing
 

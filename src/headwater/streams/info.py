@@ -7,14 +7,17 @@ from datetime import UTC, datetime
 import msgspec
 
 from ..cursor import Cursor
-from ..events import Error, Usage
+from ..events import Error, JsonObject, Usage
 from .channel import Channel
 from .lifecycle import Status
 from .log import StreamRecord
 
 
 class StreamInfo(msgspec.Struct, frozen=True):
-    """`created_at`, `finished_at`: RFC 3339 in UTC; `events`: how many are committed; `cursor`: of the last."""
+    """`created_at`, `finished_at`: RFC 3339 in UTC; `events`: how many are committed; `cursor`: of the last.
+
+    `metadata`: what all metadata events add up to; at the end also `attempts`, and `cost` where a price is known.
+    """
 
     id: str
     status: Status
@@ -29,6 +32,7 @@ class StreamInfo(msgspec.Struct, frozen=True):
     error: Error | None
     usage: Usage | None
     viewers: int
+    metadata: JsonObject = {}
 
 
 class RecoveryReport(msgspec.Struct, frozen=True):
@@ -61,7 +65,13 @@ def describe(record: StreamRecord, channel: Channel | None = None) -> StreamInfo
         error=ended.error if ended is not None else None,
         usage=ended.usage if ended is not None else (channel.fold.usage if channel is not None else None),
         viewers=len(channel.viewers) + channel.holds if channel is not None else 0,
+        metadata=_metadata(record, channel),
     )
+
+
+def _metadata(record: StreamRecord, channel: Channel | None) -> JsonObject:
+    told = record.ended.metadata if record.ended is not None else channel.fold.served if channel is not None else None
+    return told or {}
 
 
 def _time(unix_ms: int) -> str:

@@ -12,7 +12,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 from ..errors import LogError
-from ..events import Error, Event, Seq, StreamId, Usage
+from ..events import Error, Event, JsonObject, Seq, StreamId, Usage
 
 Durability: TypeAlias = Literal["memory", "commit", "fsync"]
 Outcome: TypeAlias = Literal["done", "failed", "cancelled"]
@@ -21,13 +21,17 @@ FROM_START = Seq(-1)
 
 
 class Ended(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How a stream ended; written with its terminal event, in the same commit."""
+    """How a stream ended; written with its terminal event, in the same commit.
+
+    `metadata`: what all `Metadata` events add up to (who served it, attempts, cost).
+    """
 
     status: Outcome
     finished_ms: int
     usage: Usage
     finish_reason: str | None = None
     error: Error | None = None
+    metadata: JsonObject | None = None
 
 
 class StreamRecord(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -6,9 +6,10 @@ None of these knows the other's side: a producer never sees a viewer, an encoder
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from ..events import Event
+from ..errors import ProviderTimeout
+from ..events import Event, JsonObject, Terminal, Usage
 from .fold import Fold
 
 
@@ -38,6 +39,52 @@ class Writer(Protocol):
 
     async def drain(self) -> None:
         """Wait until the log has taken enough of what was written."""
+        ...
+
+    @property
+    def control(self) -> Control:
+        """For producers that make several attempts at one answer; others need none of it."""
+        ...
+
+
+class Watch(NamedTuple):
+    """The watchdogs of one attempt, in place of the stream's. `fire` gets the error; the stream does not end."""
+
+    first_token_timeout_s: float
+    idle_timeout_s: float
+    fire: Callable[[ProviderTimeout], None]
+
+
+class Settlement(Protocol):
+    """What a producer knows at the end of a stream, whatever ends it. Called once, by the writer; must not raise."""
+
+    def usage(self, estimated: Usage) -> Usage:
+        """In place of `estimated`, which covers the whole stream. Not called where a `Usage` was written."""
+        ...
+
+    def facts(self, usage: Usage, terminal: Terminal) -> JsonObject:
+        """Becomes one `Metadata` event just before the terminal one."""
+        ...
+
+
+class Control(Protocol):
+    """The part of a stream that only a producer with several attempts touches."""
+
+    @property
+    def first_content_s(self) -> float | None:
+        """Loop time of the first content written by this process; None before it."""
+        ...
+
+    def watch(self, watch: Watch | None) -> None:
+        """Begin to watch an attempt from now on; None: nothing is awaited from an upstream now."""
+        ...
+
+    def settle(self, settlement: Settlement) -> None:
+        """Ask this one at the end. The last call counts."""
+        ...
+
+    async def history(self) -> list[Event]:
+        """All events of the stream so far, once they are committed. Raises `LogError`, or `StreamEnded`."""
         ...
 
 

@@ -16,6 +16,7 @@ from ..errors import HeadwaterError, LogCorrupt, LogError, LogUnavailable, Queue
 from ..events import Error, Seq, Status, StreamId
 from .fold import Fold
 from .generations import Generations
+from .history import READ_BYTES
 from .info import RecoveryReport
 from .log import FROM_START, Log, Query, StreamRecord, SupportsEpoch
 from .ports import Producer
@@ -28,7 +29,6 @@ Fate: TypeAlias = Literal["continued", "restarted", "interrupted"]
 Recover: TypeAlias = Callable[[StreamRecord, Fold], Producer | None]
 
 PAGE = 200
-READ_BYTES = 1 << 20
 
 INTERRUPTED = Error(
     "interrupted",

@@ -18,6 +18,8 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """From acceptance to the end."""
     queue_timeout_s: float = 30.0
     """Wait for a generation slot."""
+    priority_ageing_s: float = 10.0
+    """How much sooner each step of priority is served than the one below it."""
     send_timeout_s: float = 30.0
     """A viewer whose socket takes nothing for this long is cut."""
     log_retry_s: float = 5.0

@@ -12,16 +12,36 @@ import time
 from collections.abc import Callable, Sequence
 
 from ..errors import HeadwaterError, LogError, ProducerFailed, ProviderError, StreamEnded, StreamLimit
-from ..events import Done, Error, Event, Status, Terminal, Text, Usage, encode_event, encode_segment, scrub
+from ..events import (
+    CONTENT_TYPES,
+    Done,
+    Error,
+    Event,
+    JsonObject,
+    Metadata,
+    Status,
+    Terminal,
+    Text,
+    Usage,
+    encode_event,
+    encode_segment,
+    scrub,
+)
 from .channel import EVENT_BYTES, Channel, outcome
 from .committer import Committer
 from .fold import Fold
+from .history import read_events
 from .lifecycle import Signal
 from .lifecycle import Status as LifecycleStatus
 from .log import Append, Ended, StreamRecord
+from .ports import Control, Settlement, Watch
 from .settings import StreamSettings
+from .watchdog import Watchdog
 
 _logger = logging.getLogger(__name__)
+
+# Stages that say: the upstream's state begins anew. After content they are seams, and nothing is connected anew.
+_ANEW = frozenset({"retrying", "fallback"})
 
 
 def error_event(error: HeadwaterError) -> Error:
@@ -60,11 +80,14 @@ class StreamWriter:
         "_pending_limit",
         "_prompt_characters",
         "_settled_size",
+        "_settlement",
         "_size",
         "_submitted",
         "_taken_size",
         "alive",
         "channel",
+        "first_content_s",
+        "watchdog",
     )
 
     def __init__(
@@ -79,10 +102,13 @@ class StreamWriter:
     ) -> None:
         self.channel = channel
         self.alive = False
+        self.first_content_s: float | None = None
+        self.watchdog: Watchdog | None = None
         self._committer = committer
         self._create = create
         self._prompt_characters = prompt_characters
         self._on_closed = on_closed
+        self._settlement: Settlement | None = None
         self._next = channel.next_seq
         self._pending: list[Event] = []
         self._inflight: list[Event] = []
@@ -124,8 +150,11 @@ class StreamWriter:
         channel = self.channel
         fold = channel.fold
         begun = fold.content_events
-        if begun and len(events) == 1 and type(event := events[0]) is Text and channel.status == "streaming":
+        is_one = len(events) == 1 and self.first_content_s is not None
+        if is_one and type(event := events[0]) is Text and channel.status == "streaming":
             return self._write_text(event, fold)
+        if self.first_content_s is None and any(type(event) in CONTENT_TYPES for event in events):
+            self.first_content_s = asyncio.get_running_loop().time()
         pending = self._pending
         for event in events:
             if type(event) is Done or type(event) is Error:
@@ -158,7 +187,7 @@ class StreamWriter:
         if content:
             if status == "connecting":
                 self.channel.signal(Signal.CONNECTED)
-        elif status == "streaming" and any(type(e) is Status and e.stage == "retrying" for e in events):
+        elif status == "streaming" and any(type(e) is Status and e.stage in _ANEW for e in events):
             self.channel.signal(Signal.CONNECT)
 
     def _submit(self, *, urgent: bool) -> None:
@@ -200,21 +229,54 @@ class StreamWriter:
 
     def _end(self, terminal: Terminal) -> None:
         fold = self.channel.fold
-        if fold.usage is None:
+        usage = fold.usage
+        if usage is None:
             usage = self._usage()
             fold.apply(usage)
             self._pending.append(usage)
+        facts = self._settlement.facts(usage, terminal) if self._settlement is not None else None
+        if facts:
+            told = Metadata(facts)
+            fold.apply(told)
+            self._pending.append(told)
         fold.apply(terminal)
         self._pending.append(terminal)
         self.seal()
 
     def _usage(self) -> Usage:
         fold = self.channel.fold
-        return fold.usage or fold.estimated_usage(self._prompt_characters)
+        if fold.usage is not None:
+            return fold.usage
+        estimated = fold.estimated_usage(self._prompt_characters)
+        return estimated if self._settlement is None else self._settlement.usage(estimated)
+
+    # For producers with several attempts: `ports.Control`.
+
+    @property
+    def control(self) -> Control:
+        return self
+
+    @property
+    def content_events(self) -> int:
+        return self.channel.fold.content_events
+
+    def watch(self, watch: Watch | None) -> None:
+        self.watchdog = None if watch is None else Watchdog(watch, self, asyncio.get_running_loop().time())
+
+    def settle(self, settlement: Settlement) -> None:
+        self._settlement = settlement
+
+    async def history(self) -> list[Event]:
+        if self._ended:
+            raise StreamEnded("the stream has ended")
+        await self.flush()
+        return await read_events(self._committer.log, self.channel.id, self._next)
 
     def seal(self) -> None:
         """Take no more events. What was written is still committed; without an end the stream is taken up later."""
         self._ended = True
+        # It holds the generation, which holds this: an ended stream is freed without waiting for the collector.
+        self.watchdog = None
         self._release_drain()
 
     async def flush(self) -> None:
@@ -238,7 +300,7 @@ class StreamWriter:
         self._taken_size = self._size
         ended = None
         if self._ended and isinstance(events[-1], Done | Error):
-            ended = _ended(events[-1], self._usage())
+            ended = _ended(events[-1], self._usage(), self.channel.fold.served)
         return Append(self.channel.id, self._next, len(events), segment, self._create, ended)
 
     def _storable(self, events: Sequence[Event]) -> list[Event]:
@@ -289,6 +351,7 @@ class StreamWriter:
 
     def lost(self, error: LogError) -> None:
         self._ended = True
+        self.watchdog = None
         self._inflight, self._pending = [], []
         self.channel.break_off(error)
         for _, waiter in self._flush_waiters:
@@ -324,11 +387,12 @@ def _clean(event: Event) -> Event:
     return event
 
 
-def _ended(terminal: Terminal, usage: Usage) -> Ended:
+def _ended(terminal: Terminal, usage: Usage, facts: JsonObject | None) -> Ended:
     return Ended(
         status=outcome(terminal),
         finished_ms=time.time_ns() // 1_000_000,
         usage=usage,
         finish_reason=terminal.reason if isinstance(terminal, Done) else None,
         error=terminal if isinstance(terminal, Error) else None,
+        metadata=facts,
     )

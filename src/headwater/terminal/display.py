@@ -11,7 +11,21 @@ from typing import assert_never
 
 from rich.console import Console
 
-from ..events import Done, Error, Event, Metadata, Reasoning, Source, Sources, Start, Status, Text, ToolCall, Usage
+from ..events import (
+    Done,
+    Error,
+    Event,
+    JsonObject,
+    Metadata,
+    Reasoning,
+    Source,
+    Sources,
+    Start,
+    Status,
+    Text,
+    ToolCall,
+    Usage,
+)
 
 # C0, DEL and C1 without tab and newline.
 _CONTROLS = {code: "\N{REPLACEMENT CHARACTER}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
@@ -42,14 +56,16 @@ class Display:
                 self._write(text, style="dim italic")
             case ToolCall():
                 self._tool_call(event)
-            case Status(stage=stage, message=message) if self._live:
-                self.note(message or stage)
+            case Status() if self._live:
+                self.note(status_line(event))
             case Sources(items=items) if self._live:
                 self._sources(items)
             case Error(reason=reason, message=message):
                 self.note(f"{reason}: {message}", style="red")
             case Usage() if self._live:
                 self.note(usage_line(event))
+            case Metadata(data={"cost": dict(cost)}) if self._live:
+                self.note(cost_line(cost))
             case Done(reason=reason) if reason not in ("stop", "tool_calls"):
                 self.note(f"({reason})")
             case Start() | Metadata() | Status() | Sources() | Reasoning() | Usage() | Done():
@@ -108,6 +124,34 @@ def usage_line(usage: Usage) -> str:
     about = "about " if usage.source == "estimated" else ""
     reasoning = f" ({usage.reasoning_tokens} reasoning)" if usage.reasoning_tokens else ""
     return f"{about}{usage.prompt_tokens} + {usage.completion_tokens} tokens{reasoning}"
+
+
+# What a route does about a failure; its message says why.
+_ROUTE_STAGES = {
+    "retrying": "trying {target} again",
+    "fallback": "going over to {target}",
+    "continuing": "going on with {target}",
+}
+
+
+def status_line(status: Status) -> str:
+    """`going over to anthropic/claude-x (attempt 2): the provider answered 503`; else the message as it is."""
+    data = status.data or {}
+    doing = _ROUTE_STAGES.get(status.stage)
+    if doing is None or "provider" not in data:
+        return status.message or status.stage
+    target = "/".join(str(data[name]) for name in ("provider", "model") if data.get(name))
+    attempt = f" (attempt {status.attempt})" if status.attempt else ""
+    why = f": {status.message}" if status.message else ""
+    return doing.replace("{target}", target) + attempt + why
+
+
+def cost_line(cost: JsonObject) -> str:
+    """`cost 0.00042 USD`, with `about` for an estimate. Never in the form 1e-05."""
+    amount = cost.get("amount")
+    shown = f"{amount:.10f}".rstrip("0").rstrip(".") if isinstance(amount, int | float) else str(amount)
+    about = "about " if cost.get("source") == "estimated" else ""
+    return f"cost {about}{shown} {cost.get('currency', '')}".rstrip()
 
 
 def consoles() -> tuple[Console, Console]:

@@ -13,14 +13,19 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from ..config import Settings
+from ..config import TABLES, Settings
 
 UNITS = {"config": "FILE", "_s": "SECONDS", "_ms": "MS", "_bytes": "BYTES", "_url": "URL", "_dir": "DIRECTORY"}
 
 
 def signature() -> inspect.Signature:
     """One keyword parameter a setting, in the order of the settings, as typer reads them."""
-    return inspect.Signature([_parameter(name, field) for name, field in Settings.model_fields.items()])
+    return inspect.Signature([_parameter(name, field) for name, field in flagged().items()])
+
+
+def flagged() -> dict[str, FieldInfo]:
+    """The settings that are flags: all but tables."""
+    return {name: field for name, field in Settings.model_fields.items() if name not in TABLES}
 
 
 def group_of(field: FieldInfo) -> str:
@@ -39,7 +44,9 @@ def default_of(field: FieldInfo) -> str:
 
 
 def choices_of(field: FieldInfo) -> tuple[str, ...]:
-    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    """The values that a setting may have; of one that may also be unset, the others."""
+    kinds = [field.annotation, *get_args(field.annotation)]
+    return next((get_args(kind) for kind in kinds if get_origin(kind) is Literal), ())
 
 
 def _extra(field: FieldInfo, key: str) -> str:

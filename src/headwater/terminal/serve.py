@@ -104,8 +104,11 @@ def _recovered(report: RecoveryReport) -> str:
 
 
 def _access(settings: Settings) -> str:
-    if settings.api_keys:
-        return f"{len(settings.api_keys)} API key{'s' if len(settings.api_keys) > 1 else ''}"
+    if settings.keyed:
+        admins = len(settings.admin_keys)
+        number = len(settings.api_keys) + admins
+        keys = f"{number} API key{'s' if number > 1 else ''}"
+        return f"{keys}, {admins} of them for administration" if admins else keys
     if settings.exposed:
         return "anonymous: whoever reaches this address may use it"
     return "single user: this machine only, no key"

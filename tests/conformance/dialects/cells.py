@@ -69,6 +69,11 @@ CELLS: dict[str, Sequence[Event]] = {
     "usage": [USAGE],
     "metadata": [Metadata({"system_fingerprint": "fp_1"})],
     "done": [Metadata({"system_fingerprint": "fp_1"}), USAGE, Done("stop")],
+    "done_priced": [
+        USAGE,
+        Metadata({"cost": {"amount": 0.00042, "currency": "EUR", "source": "exact"}, "duration_ms": 7.5}),
+        Done("stop"),
+    ],
     "done_choices": [Usage(11, 7, "estimated"), Done("stop", ["stop", "length"])],
     "cancelled": [Usage(11, 7, "estimated"), Done("cancelled")],
     "error": [

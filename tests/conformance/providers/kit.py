@@ -10,6 +10,7 @@ from headwater.errors import StreamEnded
 from headwater.events import Done, Event, encode_segment
 from headwater.request import ChatRequest
 from headwater.streams.fold import Fold
+from headwater.streams.ports import Control, Settlement, Watch
 from tests.upstream import prompt
 
 
@@ -25,6 +26,9 @@ class KeepingWriter:
         self.drains = 0
         self.ended = False
         self._capacity = capacity
+        self.watches: list[Watch | None] = []
+        self.settlement: Settlement | None = None
+        self._held = list(held)
         self._room = asyncio.Event()
         self._changed = asyncio.Event()
         for event in held:
@@ -52,6 +56,25 @@ class KeepingWriter:
         self.drains += 1
         self._changed.set()
         await self._room.wait()
+
+    # `Control`: what it is told is kept too.
+
+    @property
+    def control(self) -> Control:
+        return self
+
+    @property
+    def first_content_s(self) -> float | None:
+        return None
+
+    def watch(self, watch: Watch | None) -> None:
+        self.watches.append(watch)
+
+    def settle(self, settlement: Settlement) -> None:
+        self.settlement = settlement
+
+    async def history(self) -> list[Event]:
+        return [*self._held, *self.events]
 
     async def until(self, condition: Callable[[KeepingWriter], object]) -> None:
         async with asyncio.timeout(10):

@@ -14,20 +14,39 @@ from headwater.errors import HeadwaterError, ProviderError, ProviderRejected, Pr
 from headwater.events import CONTENT_TYPES, Done, Event, Reasoning, Text, ToolCall, Usage, encode_segment
 from headwater.providers import Ollama, OpenAIChat
 from headwater.providers.ports import Decoder, WireProtocol
-from tests.upstream import Script, ollama_format, openai_format
+from headwater.providers.wire.anthropic import Anthropic
+from headwater.providers.wire.azure import AzureOpenAI
+from headwater.providers.wire.gemini import Gemini
+from headwater.providers.wire.responses import Responses
+from tests.upstream import (
+    Script,
+    anthropic_format,
+    azure_format,
+    gemini_format,
+    ollama_format,
+    openai_format,
+    responses_format,
+)
 from tests.upstream.plan import plan
 from tests.upstream.script import ScriptedCall
 
 
 class Case(NamedTuple):
+    """`end_mark`: the protocol has one. Gemini's has not: only the end of the body makes an answer whole."""
+
     protocol: Callable[[], WireProtocol]
     format: ModuleType
     sse: bool
+    end_mark: bool = True
 
 
 CASES = [
     pytest.param(Case(OpenAIChat, openai_format, True), id="openai_chat"),
+    pytest.param(Case(lambda: AzureOpenAI("https://h"), azure_format, True), id="azure"),
     pytest.param(Case(Ollama, ollama_format, False), id="ollama"),
+    pytest.param(Case(Anthropic, anthropic_format, True), id="anthropic"),
+    pytest.param(Case(Gemini, gemini_format, True, end_mark=False), id="gemini"),
+    pytest.param(Case(Responses, responses_format, True), id="openai_responses"),
 ]
 REQUEST = {"model": "m", "messages": [], "stream_options": {"include_usage": True}}
 CALLS = [ScriptedCall("weather", {"city": "Zürich 🌊", "days": 2}), ScriptedCall("clock", {})]
@@ -165,7 +184,10 @@ def test_any_bytes_end_in_a_typed_error(case: Case, body: bytes) -> None:
 def test_nothing_follows_the_end(case: Case) -> None:
     body = body_of(case, Script(tokens=2))
     decoder = case.protocol().decoder()
-    assert isinstance(decoder.feed(body)[-1], Done)
+    events = decoder.feed(body)
+    if not case.end_mark:
+        events += decoder.close()
+    assert isinstance(events[-1], Done)
     assert decoder.feed(body) == []
     assert decoder.close() == []
     assert decoder.pending == []

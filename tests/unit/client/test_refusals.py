@@ -9,6 +9,7 @@ import pytest
 from headwater.client.refusals import refusal
 from headwater.errors import (
     AccessError,
+    AdminRequired,
     BodyTooLarge,
     HeadwaterError,
     IdempotencyMismatch,
@@ -19,11 +20,15 @@ from headwater.errors import (
     ProviderRejected,
     ProviderTimeout,
     QueueFull,
+    RouteFixed,
+    RouteNotKept,
     ShuttingDown,
     StreamStillRunning,
     UnexpectedAnswer,
     UnknownModel,
+    UnknownRoute,
     UnknownStream,
+    UnsupportedField,
 )
 
 
@@ -36,8 +41,13 @@ def body(code: str | int | None, message: str = "because", param: str | None = N
     [
         (400, InputError),
         (401, AccessError),
+        (400, UnsupportedField),
         (403, OriginRefused),
+        (403, AdminRequired),
         (404, UnknownModel),
+        (404, UnknownRoute),
+        (409, RouteFixed),
+        (503, RouteNotKept),
         (404, UnknownStream),
         (409, StreamStillRunning),
         (413, BodyTooLarge),

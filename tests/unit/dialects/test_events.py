@@ -21,6 +21,14 @@ def test_decode_takes_a_chat_body_and_the_dialect_to_answer_in() -> None:
     assert DIALECT.decode(b'{"messages":[{"role":"user","content":"x"}]}').dialect == "events"
 
 
+def test_decode_takes_priority_and_fallback() -> None:
+    decoded = DIALECT.decode(
+        b'{"messages":[{"role":"user","content":"x"}],"priority":"low","fallback":"off","temperature":1}'
+    )
+    assert (decoded.request.priority, decoded.request.fallback) == ("low", False)
+    assert decoded.request.params == {"temperature": 1}
+
+
 def test_decode_refuses_a_wrong_type() -> None:
     with pytest.raises(InputError) as caught:
         DIALECT.decode(b'{"messages":[{"role":"user","content":"x"}],"dialect":3}')

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from headwater.dialects import DIALECTS, EncodeOptions
 from headwater.dialects.openai_chat import error_type, usage_object
 from headwater.errors import InputError
 from headwater.events import Done, Event, JsonObject, Metadata, Reasoning, Status, Text, ToolCall, Usage
 from headwater.streams.fold import fold
-from tests.conformance.dialects.cells import START, STREAM, View
+from tests.conformance.dialects.cells import START, STREAM, View, encode
 
 DIALECT = DIALECTS["openai_chat"]
 MESSAGES = [{"role": "user", "content": "Hi", "name": "ada"}]
@@ -38,9 +39,19 @@ def test_decode_keeps_every_parameter_it_does_not_own() -> None:
     assert decoded.dialect == "openai_chat"
 
 
+@pytest.mark.parametrize(
+    ("fallback", "expected"), [(True, True), ("on", True), (None, True), (False, False), ("off", False)]
+)
+def test_decode_keeps_its_own_fields_from_the_provider(fallback: object, expected: bool) -> None:
+    request = DIALECT.decode(body(priority="high", fallback=fallback, service_tier="auto")).request
+    assert (request.priority, request.fallback) == ("high", expected)
+    assert request.params == {"service_tier": "auto"}
+
+
 def test_decode_fills_in_what_is_left_out() -> None:
-    decoded = DIALECT.decode(body(model=None, stream=None, stream_options=None, n=None))
+    decoded = DIALECT.decode(body(model=None, stream=None, stream_options=None, n=None, priority=None))
     assert decoded.request.model == ""
+    assert (decoded.request.priority, decoded.request.fallback) == ("normal", True)
     assert not decoded.stream
     assert decoded.options == EncodeOptions()
 
@@ -63,6 +74,11 @@ def test_decode_fills_in_what_is_left_out() -> None:
         (body(n="2"), "n"),
         (body(temperature="hot"), "temperature"),
         (body(tools={}), "tools"),
+        (body(priority="urgent"), "priority"),
+        (body(priority=1), "priority"),
+        (body(priority=""), "priority"),
+        (body(fallback="no"), "fallback"),
+        (body(fallback=0), "fallback"),
     ],
 )
 def test_decode_names_the_field_at_fault(data: bytes, param: str) -> None:
@@ -111,6 +127,38 @@ def test_every_choice_begins_with_a_role() -> None:
     assert data.index(b"id: 1.0\n") > data.index(b'"index":0')
 
 
+@pytest.mark.parametrize(
+    ("served", "cost"),
+    [
+        ({"cost": {"amount": 0.25, "currency": "EUR", "source": "exact"}}, 0.25),
+        ({"cost": {"amount": 0, "currency": "EUR", "source": "exact"}}, 0),
+        ({"cost": {"currency": "EUR"}}, None),
+        ({"cost": 3}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_usage_tells_the_cost_where_the_metadata_does(served: JsonObject | None, cost: float | None) -> None:
+    assert usage_object(Usage(2, 5), served).get("cost") == cost
+    # What a provider like OpenRouter told stands as long as there is no price of ours.
+    own = usage_object(Usage(2, 5, details={"cost": 0.5}), served)
+    assert own["cost"] == (0.5 if cost is None else cost)
+
+
+def test_the_cost_is_in_the_last_chunk_and_in_the_whole_answer() -> None:
+    """As the official SDK reads them: unknown fields of usage are kept."""
+    cost = Metadata({"cost": {"amount": 0.25, "currency": "USD", "source": "exact"}})
+    events: list[Event] = [Text("Hi"), Usage(2, 5), cost, Done("stop")]
+    frames = encode("openai_chat", events).decode().split("\n\n")
+    chunk = ChatCompletionChunk.model_validate_json(frames[-3].partition("data: ")[2])
+    whole = ChatCompletion.model_validate(assembled(events))
+    for usage in (chunk.usage, whole.usage):
+        assert usage is not None
+        assert usage.total_tokens == 7
+        assert usage.model_extra is not None
+        assert usage.model_extra["cost"] == 0.25
+
+
 def test_usage_comes_only_when_asked_for() -> None:
     log: list[Event] = [START, Usage(1, 2), Done("stop")]
     without = DIALECT.encoder(EncodeOptions())(View(fold(log))).encode(2, log[2])
@@ -142,6 +190,15 @@ def test_assemble_a_plain_answer() -> None:
         ],
         "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3, "source": "exact"},
     }
+
+
+def test_a_signature_is_told_beside_the_thinking_it_signs() -> None:
+    """Anthropic and Gemini want it back with a tool's answer."""
+    one = assembled([Reasoning("Hm"), Reasoning("", signature="sig"), Text("Yes"), Done("stop")])
+    message = one["choices"][0]["message"]  # type: ignore[index]
+    assert (message["reasoning_content"], message["reasoning_signature"]) == ("Hm", "sig")
+    several = assembled([Reasoning("a", signature="s1"), Reasoning("b", signature="s2"), Done("stop")])
+    assert "reasoning_signature" not in several["choices"][0]["message"]  # type: ignore[index]
 
 
 def test_assemble_reasoning_and_text_of_one_answer() -> None:

@@ -1,38 +1,27 @@
-"""The provider over HTTP, against the scripted server on real sockets."""
+"""One attempt over HTTP, against the scripted server on real sockets."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from headwater.errors import (
-    InputError,
     ProviderProtocolError,
     ProviderRejected,
-    ProviderTimeout,
     ProviderTruncated,
     ProviderUnreachable,
     StreamEnded,
 )
-from headwater.events import Done, Metadata, Status, Text, Usage, text_of
-from headwater.providers import HttpProvider, HttptoolsTransport, Ollama, OpenAIChat, RetryPolicy, call
+from headwater.events import Done, Event, Metadata, Text, Usage, text_of
+from headwater.providers import HttpCall, HttpProvider, HttptoolsTransport, Ollama, OpenAIChat, call
+from headwater.providers.ports import Positioned, Receiver, UpstreamRequest
 from headwater.request import ChatRequest
 from tests.conformance.providers.kit import KeepingWriter, chat
-from tests.upstream import Script, Upstream, closed_url
+from tests.upstream import Script, Upstream
 
-
-class Waits:
-    """Sleeps that only note how long."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.seconds.append(seconds)
+from .kit import DONE, STOP, delta, sse
 
 
 @pytest.fixture
@@ -49,14 +38,9 @@ async def transport() -> AsyncIterator[HttptoolsTransport]:
 
 
 @pytest.fixture
-def waits() -> Waits:
-    return Waits()
-
-
-@pytest.fixture
-def provider(upstream: Upstream, transport: HttptoolsTransport, waits: Waits) -> HttpProvider:
-    retry = RetryPolicy(draw=lambda: 1.0, sleep=waits.sleep, error_body_timeout_s=0.2)
-    return HttpProvider("up", OpenAIChat(upstream.openai_url, api_key="hush"), transport, retry=retry)
+def provider(upstream: Upstream, transport: HttptoolsTransport) -> HttpProvider:
+    protocol = OpenAIChat(upstream.openai_url, api_key="hush")
+    return HttpProvider("up", protocol, transport, error_body_timeout_s=0.2)
 
 
 async def run(provider: HttpProvider, request: ChatRequest, writer: KeepingWriter | None = None) -> KeepingWriter:
@@ -92,76 +76,110 @@ async def test_ollama(upstream: Upstream, transport: HttptoolsTransport) -> None
     provider = HttpProvider("local", Ollama(upstream.url), transport)
     writer = await run(provider, chat(tokens=5))
     assert text_of(writer.events) == Script(tokens=5).answer()
-    with pytest.raises(InputError, match="logit_bias"):
-        provider.producer(chat(params={"logit_bias": {"1": 1}}), "m")
-    await provider.close()
 
 
-class TestRetry:
+class TestFailures:
     @pytest.mark.parametrize(
-        "fault",
-        ["refuse", "cut_before_headers", "status:500", "status:429", "html", "error_200", "garbage_http", "error_mid",
-         "cut_mid_frame", "garbage"],
-    )  # fmt: skip
-    async def test_before_the_first_content(
-        self, provider: HttpProvider, upstream: Upstream, waits: Waits, fault: str
+        ("fault", "error"),
+        [
+            ("refuse", ProviderUnreachable),
+            ("cut_before_headers", ProviderUnreachable),
+            ("status:500", ProviderRejected),
+            ("html", ProviderRejected),
+            ("error_200", ProviderRejected),
+            ("garbage_http", ProviderProtocolError),
+        ],
+    )
+    async def test_before_an_answer(
+        self, provider: HttpProvider, upstream: Upstream, fault: str, error: type[ProviderRejected]
     ) -> None:
-        """Lifecycle events must not end the time for another try: bifrost #5395. Nor is it dead on arrival: #4788."""
-        writer = await run(provider, chat(tokens=8, fault=fault, fault_times=2, fault_after=0, key="k"))
-        assert text_of(writer.events) == Script(tokens=8).answer()
-        assert upstream.attempts_for("k") == 3
-        assert [status.attempt for status in writer.of(Status)] == [2, 3]
-        assert {status.stage for status in writer.of(Status)} == {"retrying"}
-        assert all(status.message for status in writer.of(Status))
-        assert waits.seconds == [0.5, 1.0]
-
-    async def test_attempts_are_bounded(self, provider: HttpProvider, upstream: Upstream) -> None:
         writer = KeepingWriter()
-        with pytest.raises(ProviderUnreachable) as caught:
-            await run(provider, chat(fault="refuse"), writer)
-        assert upstream.attempts == 3
-        assert caught.value.provider == "up"
-        assert [type(event) for event in writer.events] == [Status, Status]
+        with pytest.raises(error) as caught:
+            await run(provider, chat(fault=fault), writer)
+        assert (caught.value.provider, upstream.attempts) == ("up", 1)
+        assert (writer.of(Text), writer.of(Done)) == ([], [])
 
     @pytest.mark.parametrize("fault", ["cut_mid_frame", "rst_mid", "garbage", "error_mid", "cut_clean"])
-    async def test_never_after_the_first_content(self, provider: HttpProvider, upstream: Upstream, fault: str) -> None:
+    async def test_after_content(self, provider: HttpProvider, fault: str) -> None:
         writer = KeepingWriter()
         with pytest.raises((ProviderTruncated, ProviderProtocolError, ProviderRejected)):
             await run(provider, chat(tokens=10, fault=fault, fault_after=1), writer)
-        assert upstream.attempts == 1
         assert text_of(writer.events) == Script(tokens=10).pieces()[0]
-        assert not writer.of(Status)
 
-    @pytest.mark.parametrize("status", [400, 401, 403, 404])
-    async def test_not_what_cannot_get_better(self, provider: HttpProvider, upstream: Upstream, status: int) -> None:
+    async def test_a_key_is_never_told(self, provider: HttpProvider) -> None:
         with pytest.raises(ProviderRejected) as caught:
-            await run(provider, chat(fault=f"status:{status}"))
-        assert (caught.value.http_status, upstream.attempts) == (status, 1)
+            await run(provider, chat(fault="status:401"))
         assert "hush" not in str(caught.value)
 
-    async def test_retry_after_is_honoured(self, provider: HttpProvider, waits: Waits) -> None:
-        await run(provider, chat(fault="status:429+retry_after:3", fault_times=1))
-        assert waits.seconds == [3.0]
+    async def test_each_run_decodes_anew(self, provider: HttpProvider) -> None:
+        """Every retry after an in-stream error is dead on arrival: bifrost #4788."""
+        producer = provider.producer(chat(tokens=4, fault="error_mid", fault_after=1, fault_times=1, key="k"), "fake-1")
+        with pytest.raises(ProviderRejected):
+            await producer.run(KeepingWriter())
+        writer = KeepingWriter()
+        await producer.run(writer)
+        assert text_of(writer.events) == Script(tokens=4).answer()
 
-    async def test_a_short_retry_after_does_not_shorten_the_wait(self, provider: HttpProvider, waits: Waits) -> None:
-        await run(provider, chat(fault="status:429+retry_after:0", fault_times=1))
-        assert waits.seconds == [0.5]
+    @pytest.mark.parametrize("close", [[], [Text("a")]])
+    async def test_a_decoder_that_gives_no_end(
+        self, upstream: Upstream, transport: HttptoolsTransport, close: list[Event]
+    ) -> None:
+        """A plug-in's mistake is a typed error at once, not silence until a watchdog fires."""
 
-    async def test_a_long_retry_after_is_the_callers(self, provider: HttpProvider, upstream: Upstream) -> None:
-        with pytest.raises(ProviderRejected) as caught:
-            await run(provider, chat(fault="status:429+retry_after:3600"))
-        assert (caught.value.retry_after_s, upstream.attempts) == (3600.0, 1)
+        class Endless:
+            position = 7
 
-    def test_waits_double_up_to_a_bound_and_are_spread(self) -> None:
-        error = ProviderUnreachable("no")
-        steady = RetryPolicy(attempts=9, draw=lambda: 1.0)
-        assert [steady.delay_s(n, error) for n in (1, 2, 3, 5, 8, 9)] == [0.5, 1.0, 2.0, 8.0, 8.0, None]
-        assert RetryPolicy(draw=lambda: 0.0).delay_s(1, error) == 0.25
+            @property
+            def pending(self) -> list[Event]:
+                return []
 
-    async def test_the_default_waits_are_real(self, upstream: Upstream, transport: HttptoolsTransport) -> None:
-        provider = HttpProvider("up", OpenAIChat(upstream.openai_url), transport, retry=RetryPolicy(first_delay_s=0.01))
-        await run(provider, chat(fault="status:500", fault_times=1))
-        assert upstream.attempts == 2
+            def feed(self, data: bytes) -> list[Event]:
+                return []
+
+            def close(self) -> list[Event]:
+                return close
+
+        protocol = OpenAIChat(upstream.openai_url)
+        producer = HttpCall("up", protocol, transport, protocol.chat(chat(tokens=1), "m"), decoder=Endless())
+        writer = KeepingWriter()
+        async with asyncio.timeout(10):
+            with pytest.raises(ProviderTruncated):
+                await producer.run(writer)
+        assert writer.events == close
+        assert isinstance(producer, Positioned)
+        assert producer.position == 7
+
+
+async def test_what_was_left_out_is_told(upstream: Upstream, transport: HttptoolsTransport) -> None:
+    protocol = OpenAIChat(upstream.openai_url)
+    producer = HttpCall("up", protocol, transport, protocol.chat(chat(tokens=1), "m"), dropped=["seed"])
+    assert producer.position is None
+    writer = KeepingWriter()
+    await producer.run(writer)
+    assert writer.events[0] == Metadata({"dropped": ["seed"]})
+
+
+class Manual:
+    """A transport, and its exchange, whose callbacks the test calls."""
+
+    def __init__(self) -> None:
+        self.aborts = 0
+
+    def open(self, request: UpstreamRequest, receiver: Receiver) -> Manual:
+        self.receiver = receiver
+        return self
+
+    async def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        self.aborts += 1
+
+    def pause(self) -> None:
+        pass
+
+    def resume(self) -> None:
+        pass
 
 
 class TestErrorBodies:
@@ -177,7 +195,7 @@ class TestErrorBodies:
         assert caught.value.http_status == 403
 
     async def test_that_are_long_are_cut(self, provider: HttpProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(call, "_ERROR_BODY_BYTES", 8)
+        monkeypatch.setattr(call, "ERROR_BODY_BYTES", 8)
         with pytest.raises(ProviderRejected) as caught:
             await run(provider, chat(fault="status:404+chunk_bytes:4"))
         assert caught.value.http_status == 404
@@ -197,6 +215,12 @@ class TestBackpressure:
         writer.release()
         await running
         assert len(writer.of(Text)) == tokens
+
+    async def test_a_fault_in_the_read_that_was_too_much(self, provider: HttpProvider) -> None:
+        writer = KeepingWriter(capacity=3)
+        with pytest.raises(ProviderRejected):
+            await run(provider, chat(tokens=10, fault="error_mid+one_write"), writer)
+        assert (len(writer.of(Text)), writer.drains) == (5, 0)
 
     async def test_a_fault_while_the_log_is_slow(self, provider: HttpProvider, transport: HttptoolsTransport) -> None:
         writer = KeepingWriter(capacity=3)
@@ -218,16 +242,6 @@ class TestLeaving:
         await upstream.until(lambda: upstream.aborted == 1 and upstream.open_connections == 0)
         with pytest.raises(asyncio.CancelledError):
             await running
-
-    async def test_a_cancel_between_attempts(self, upstream: Upstream, transport: HttptoolsTransport) -> None:
-        provider = HttpProvider("up", OpenAIChat(upstream.openai_url), transport, retry=RetryPolicy(first_delay_s=60))
-        writer = KeepingWriter()
-        running = asyncio.create_task(run(provider, chat(fault="status:500"), writer))
-        await writer.until(lambda writer: writer.events)
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        assert upstream.attempts == 1
 
     async def test_a_stream_that_ended_lets_go_of_the_upstream(
         self, provider: HttpProvider, upstream: Upstream
@@ -259,36 +273,21 @@ class TestLeaving:
         assert isinstance(writer.events[-1], Done)
         await upstream.until(lambda: upstream.open_connections == 0)
 
+    async def test_the_rest_of_a_read_is_ignored_too(self) -> None:
+        transport = Manual()
+        protocol = OpenAIChat("http://h")
+        writer = KeepingWriter()
+        running = asyncio.create_task(HttpCall("up", protocol, transport, protocol.chat(chat(), "m")).run(writer))
+        await asyncio.sleep(0)
+        transport.receiver.head(200, {})
+        transport.receiver.data(sse(delta(content="a"), STOP, DONE))
+        transport.receiver.data(sse(delta(content="b")))
+        await running
+        assert text_of(writer.events) == "a"
+        transport.receiver.end()
+        assert transport.aborts == 0
+
     async def test_bytes_after_an_answer_are_ignored(self, provider: HttpProvider, upstream: Upstream) -> None:
         writer = await run(provider, chat(tokens=3, fault="cut_mid_frame+chunk_bytes:16", fault_after=99))
         assert isinstance(writer.events[-1], Done)
         await upstream.until(lambda: upstream.open_connections == 0)
-
-
-class TestModels:
-    async def test_the_list(self, provider: HttpProvider) -> None:
-        assert await provider.models() == ["fake-1", "fake-mini"]
-
-    async def test_errors_name_the_provider(self, transport: HttptoolsTransport, upstream: Upstream) -> None:
-        cases: list[tuple[Any, type[Exception]]] = [
-            (OpenAIChat(closed_url()), ProviderUnreachable),
-            (OpenAIChat(upstream.url), ProviderRejected),
-            (Ollama(f"{upstream.url}/v1"), ProviderRejected),
-        ]
-        for protocol, error in cases:
-            with pytest.raises(error) as caught:
-                await HttpProvider("up", protocol, transport).models()
-            assert getattr(caught.value, "provider") == "up"  # noqa: B009 -- on each of these
-
-    async def test_a_list_that_never_comes(self, transport: HttptoolsTransport) -> None:
-        with socket.socket() as deaf:
-            deaf.bind(("127.0.0.1", 0))
-            deaf.listen()
-            url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
-            with pytest.raises(ProviderTimeout):
-                await HttpProvider("up", OpenAIChat(url), transport, models_timeout_s=0.05).models()
-
-    async def test_a_list_without_end(self, provider: HttpProvider, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(call, "_FETCH_BYTES", 10)
-        with pytest.raises(ProviderProtocolError, match="larger"):
-            await provider.models()

@@ -1,23 +1,23 @@
+"""Providers from tables and from the environment, and their order."""
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from headwater.errors import ConfigError
-from headwater.providers import AiohttpTransport, HttptoolsTransport, Replay, discovery
-from headwater.providers.call import HttpProvider
-from headwater.providers.discovery import (
-    Surroundings,
-    find_ollama,
-    find_openai,
-    find_providers,
-    find_replay,
-    ollama_url,
-    transport_for,
-)
+from headwater.errors import ConfigError, UnsupportedField
+from headwater.providers import AiohttpTransport, HttpProvider, HttptoolsTransport, Replay, discovery, presets
+from headwater.providers.discovery import Found, Surroundings, find_providers, transport_for
+from headwater.providers.options import Maker, ProviderOptions
+from headwater.request import ChatRequest
+from headwater.tables import ProviderTable
 from tests.upstream import Upstream, closed_url
+
+NOWHERE = {"OLLAMA_HOST": "127.0.0.1:1"}
+ASKING = ChatRequest("m", [{"role": "user", "content": "hi"}])
 
 
 @pytest.fixture
@@ -33,13 +33,82 @@ async def upstream() -> AsyncIterator[Upstream]:
         yield server
 
 
-async def test_openai_needs_a_key_or_an_address(transport: HttptoolsTransport) -> None:
-    assert await find_openai(Surroundings({}, transport)) is None
-    assert await find_openai(Surroundings({"OPENAI_API_KEY": " \n"}, transport)) is None
-    for environ in ({"OPENAI_API_KEY": "k"}, {"OPENAI_BASE_URL": "http://h/v1"}):
-        provider = await find_openai(Surroundings(environ, transport))
-        assert provider is not None
-        assert provider.name == "openai"
+@pytest.fixture(autouse=True)
+def _no_ollama_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "_OLLAMA_PORT", int(closed_url().rpartition(":")[2]))
+
+
+def tables(**named: dict[str, Any]) -> dict[str, ProviderTable]:
+    return {name.replace("_", "-"): ProviderTable(**fields) for name, fields in named.items()}
+
+
+async def found_in(transport: HttptoolsTransport, environ: Mapping[str, str], **around: Any) -> dict[str, Found]:
+    found = await find_providers(Surroundings(environ, transport, **around))
+    return {one.provider.name: one for one in found}
+
+
+async def refusal(transport: HttptoolsTransport, environ: Mapping[str, str], **around: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        await found_in(transport, environ, **around)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def request_of(found: Found) -> Any:
+    """The request that a provider would send."""
+    assert isinstance(found.provider, HttpProvider)
+    call: Any = found.provider.producer(ASKING, "m")
+    return call._request
+
+
+async def test_without_anything_there_are_recordings(transport: HttptoolsTransport, tmp_path: Path) -> None:
+    [found] = await find_providers(Surroundings({"OPENAI_API_KEY": " \n"}, transport, tmp_path, 2.0))
+    assert isinstance(found.provider, Replay)
+    assert found.table == ProviderTable()
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [
+        ({"OPENAI_API_KEY": "k"}, "openai"),
+        ({"OPEN_AI_KEY": "k"}, "openai"),
+        ({"OPENAI_BASE_URL": "http://h/v1"}, "openai"),
+        ({"AZURE_OPENAI_API_KEY": "k", "AZURE_OPENAI_ENDPOINT": "https://h"}, "azure"),
+        ({"ANTHROPIC_API_KEY": "k"}, "anthropic"),
+        ({"GEMINI_API_KEY": "k"}, "gemini"),
+        ({"GOOGLE_API_KEY": "k"}, "gemini"),
+        ({"OLLAMA_HOST": "gpu"}, "ollama"),
+        ({"AIREFINERY_API_KEY": "k"}, "airefinery"),
+        ({"AIR_API_KEY": "k"}, "airefinery"),
+        ({"VLLM_BASE_URL": "http://h"}, "vllm"),
+        ({"LLAMA_CPP_BASE_URL": "http://h"}, "llama-cpp"),
+        ({"LMSTUDIO_BASE_URL": "http://h"}, "lm-studio"),
+        ({"MISTRAL_API_KEY": "k"}, "mistral"),
+        ({"GROQ_API_KEY": "k"}, "groq"),
+        ({"DEEPSEEK_API_KEY": "k"}, "deepseek"),
+        ({"OPENROUTER_API_KEY": "k"}, "openrouter"),
+        ({"TOGETHER_API_KEY": "k"}, "together"),
+        ({"LOCAL_AI_BASE_PATH": "http://h"}, "localai"),
+        ({"GENERIC_OPEN_AI_BASE_PATH": "http://h"}, "openai-compatible"),
+    ],
+    ids=str,
+)
+async def test_what_makes_a_provider_found(transport: HttptoolsTransport, environ: dict[str, str], name: str) -> None:
+    assert list(await found_in(transport, environ)) == [name, "replay"]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"AZURE_OPENAI_API_KEY": "k"},
+        {"VLLM_API_KEY": "the server's own"},
+        {"GROQ_BASE_URL": "http://h"},
+        {"OPENAI_ORG_ID": "org"},
+    ],
+    ids=str,
+)
+async def test_half_of_it_is_not_enough(transport: HttptoolsTransport, environ: dict[str, str]) -> None:
+    assert list(await found_in(transport, environ)) == ["replay"]
 
 
 async def test_openai_from_the_environment_works(transport: HttptoolsTransport, upstream: Upstream) -> None:
@@ -49,22 +118,15 @@ async def test_openai_from_the_environment_works(transport: HttptoolsTransport, 
         "OPENAI_ORG_ID": "org",
         "OPENAI_PROJECT_ID": "",
     }
-    provider = await find_openai(Surroundings(environ, transport))
-    assert provider is not None
-    assert await provider.models() == ["fake-1", "fake-mini"]
+    found = await found_in(transport, environ)
+    assert await found["openai"].provider.models() == ["fake-1", "fake-mini"]
     assert upstream.requests[0].headers["openai-organization"] == "org"
     assert "openai-project" not in upstream.requests[0].headers
 
 
 async def test_a_base_url_that_cannot_work(transport: HttptoolsTransport) -> None:
-    with pytest.raises(ConfigError):
-        await find_openai(Surroundings({"OPENAI_BASE_URL": "localhost:1234/v1"}, transport))
-
-
-async def test_ollama_named_is_taken_at_its_word(transport: HttptoolsTransport) -> None:
-    provider = await find_ollama(Surroundings({"OLLAMA_HOST": closed_url()}, transport))
-    assert isinstance(provider, HttpProvider)
-    assert provider.name == "ollama"
+    for environ in ({"OPENAI_BASE_URL": "localhost:1234/v1"}, {"VLLM_BASE_URL": "http://[::1"}):
+        await refusal(transport, environ)
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -72,54 +134,204 @@ async def test_ollama_unnamed_is_looked_for(
     transport: HttptoolsTransport, monkeypatch: pytest.MonkeyPatch, there: bool
 ) -> None:
     async with Upstream() as upstream:
-        monkeypatch.setattr(
-            discovery, "_OLLAMA_PORT", int((upstream.url if there else closed_url()).rpartition(":")[2])
-        )
-        provider = await find_ollama(Surroundings({}, transport))
-        assert (provider is not None) == there
+        if there:
+            monkeypatch.setattr(presets, "_OLLAMA_PORT", int(upstream.url.rpartition(":")[2]))
+        assert ("ollama" in await found_in(transport, {})) == there
 
 
 async def test_another_server_on_ollamas_port_is_not_ollama(
     transport: HttptoolsTransport, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discovery, "_OLLAMA_PORT", int(upstream.url.rpartition(":")[2]))
-    assert await find_ollama(Surroundings({}, transport)) is None
-
-
-async def test_replay_is_always_there(transport: HttptoolsTransport, tmp_path: Path) -> None:
-    assert isinstance(await find_replay(Surroundings({}, transport, tmp_path, 2.0)), Replay)
+    monkeypatch.setattr(presets, "_OLLAMA_PORT", int(upstream.url.rpartition(":")[2]))
+    assert "ollama" not in await found_in(transport, {})
 
 
 async def test_the_order_is_the_preference(transport: HttptoolsTransport) -> None:
-    environ = {"OPENAI_API_KEY": "k", "OLLAMA_HOST": "127.0.0.1:1"}
-    found = await find_providers(Surroundings(environ, transport))
-    assert [provider.name for provider in found] == ["openai", "ollama", "replay"]
+    environ = {"GROQ_API_KEY": "k", "OPENAI_API_KEY": "k", **NOWHERE, "B": "k"}
+    mine = tables(zeta={"type": "vllm"}, alpha={"type": "mistral", "api_key": "env:B"})
+    found = await found_in(transport, environ, tables=mine)
+    assert list(found) == ["zeta", "alpha", "openai", "ollama", "groq", "replay"]
+    found = await found_in(transport, environ, tables=mine, llm_provider="groq")
+    assert list(found) == ["groq", "zeta", "alpha", "openai", "ollama", "replay"]
+
+
+async def test_a_table_amends_the_provider_of_its_name(transport: HttptoolsTransport) -> None:
+    environ = {"GROQ_API_KEY": "k", "GROQ_BASE_URL": "https://mirror", "LMSTUDIO_BASE_PATH": "http://lm"}
+    mine = tables(groq={"max_concurrent": 4}, lmstudio={"headers": {"X-Team": "t"}})
+    found = await found_in(transport, environ, tables=mine)
+    assert list(found) == ["groq", "lmstudio", "replay"]
+    assert found["groq"].table.max_concurrent == 4
+    sent = request_of(found["groq"])
+    assert sent.url == "https://mirror/openai/v1/chat/completions"
+    assert sent.headers["authorization"] == "Bearer k"
+    assert request_of(found["lmstudio"]).headers["x-team"] == "t"
+
+
+async def test_the_environments_key_goes_to_no_address_of_another_table(transport: HttptoolsTransport) -> None:
+    """CWE-522: whoever may write a table of his own must not get the keys that are meant for others."""
+    environ = {"OPENAI_API_KEY": "hunter2", "OPENAI_ORG_ID": "org", "MINE": "mine"}
+    mine = tables(
+        other={"type": "openai", "base_url": "http://elsewhere/v1"},
+        own={"type": "openai", "api_key": "env:MINE", "api": "chat"},
+    )
+    found = await found_in(transport, environ, tables=mine)
+    sent = request_of(found["other"])
+    assert "authorization" not in sent.headers
+    assert "openai-organization" not in sent.headers
+    assert request_of(found["own"]).headers["authorization"] == "Bearer mine"
+    assert list(found) == ["other", "own", "openai", "replay"]
+
+
+async def test_a_name_that_a_table_took_is_not_found_again(transport: HttptoolsTransport) -> None:
+    found = await found_in(transport, {"OPENAI_API_KEY": "k"}, tables=tables(openai={"type": "vllm"}))
+    assert list(found) == ["openai", "replay"]
+    assert request_of(found["openai"]).url == "http://127.0.0.1:8000/v1/chat/completions"
+
+
+async def test_references_are_resolved(transport: HttptoolsTransport) -> None:
+    environ = {"KEY": "k\n", "TEAM": "red"}
+    table = {"type": "groq", "api_key": "env:KEY", "headers": {"X-Team": "env:TEAM", "X-Plain": "a:b"}}
+    sent = request_of((await found_in(transport, environ, tables=tables(mine=table)))["mine"])
+    assert (sent.headers["authorization"], sent.headers["x-team"], sent.headers["x-plain"]) == (
+        "Bearer k",
+        "red",
+        "a:b",
+    )
+
+
+async def test_models_and_dropping_come_from_the_table(transport: HttptoolsTransport) -> None:
+    environ = {"GROQ_API_KEY": "k"}
+    request = ChatRequest("m", ASKING.messages, {"logprobs": True})
+    plain = (await found_in(transport, environ))["groq"].provider
+    with pytest.raises(UnsupportedField):
+        plain.producer(request, "m")
+    mine = tables(groq={"models": ["a", "b"], "drop_unsupported": True})
+    amended = (await found_in(transport, environ, tables=mine))["groq"].provider
+    assert list(await amended.models()) == ["a", "b"]
+    amended.producer(request, "m")
 
 
 @pytest.mark.parametrize(
-    ("host", "url"),
+    ("setting", "table", "path"),
     [
-        ("", "http://127.0.0.1:11434"),
-        ("127.0.0.1", "http://127.0.0.1:11434"),
-        ("0.0.0.0", "http://127.0.0.1:11434"),
-        ("0.0.0.0:8080", "http://127.0.0.1:8080"),
-        (":8080", "http://127.0.0.1:8080"),
-        ("gpu-box:8080", "http://gpu-box:8080"),
-        ("[::1]:8080", "http://[::1]:8080"),
-        ("[::]:8080", "http://[::1]:8080"),
-        ("http://gpu-box", "http://gpu-box:80"),
-        ("https://gpu-box", "https://gpu-box:443"),
-        ("https://gpu-box:8443/ollama/", "https://gpu-box:8443/ollama"),
+        ("", {}, "/v1/responses"),
+        ("chat", {}, "/v1/chat/completions"),
+        ("chat", {"api": "responses"}, "/v1/responses"),
+        ("responses", {"base_url": "http://h/v1"}, "/v1/responses"),
+        ("", {"base_url": "http://h/v1"}, "/v1/chat/completions"),
     ],
 )
-def test_every_form_of_ollama_host(host: str, url: str) -> None:
-    assert ollama_url(host) == url
+async def test_which_of_openais_apis(
+    transport: HttptoolsTransport, setting: str, table: dict[str, Any], path: str
+) -> None:
+    around = {"tables": tables(openai=table), "openai_api": setting}
+    found = await found_in(transport, {"OPENAI_API_KEY": "k"}, **around)
+    assert request_of(found["openai"]).url.endswith(path)
 
 
-@pytest.mark.parametrize("host", ["http://[::1", "gpu-box:port"])
-def test_ollama_hosts_that_do_not_parse(host: str) -> None:
-    with pytest.raises(ConfigError):
-        ollama_url(host)
+async def test_azures_version_is_found_too(transport: HttptoolsTransport) -> None:
+    environ = {"AZURE_OPENAI_API_KEY": "k", "OPENAI_API_VERSION": "v1"}
+    mine = tables(azure={"base_url": "https://r"}, other={"type": "azure", "base_url": "https://o", "api_key": "env:O"})
+    found = await found_in(transport, {**environ, "O": "k"}, tables=mine)
+    assert request_of(found["azure"]).url.endswith("?api-version=v1")
+    assert request_of(found["other"]).url.endswith("?api-version=2024-10-21")
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ({"type": "groq"}, 'providers.x needs a key: set GROQ_API_KEY, or api_key = "env:VARIABLE" in its table'),
+        ({"type": "groq", "api_key": "env:NONE"}, "providers.x.api_key: the variable NONE is not set"),
+        ({"type": "vllm", "headers": {"a": "env:NONE"}}, "providers.x.headers.a: the variable NONE is not set"),
+        ({"type": "generic-openai"}, "providers.x needs an address: set GENERIC_OPEN_AI_BASE_PATH"),
+        ({"type": "openai"}, "providers.x needs a key: set OPENAI_API_KEY"),
+        ({"type": "grok"}, "providers.x: there is no provider of the type 'grok'; there are: openai, azure"),
+        ({}, "providers.x: there is no provider of the type 'x'"),
+        ({"type": "vllm", "base_url": "gpu:8000/v1"}, "providers.x: a provider's base URL must begin with http"),
+        ({"type": "vllm", "api": "chat"}, "providers.x.api has no effect on vllm"),
+        ({"type": "vllm", "api_version": "1"}, "providers.x.api_version has no effect on vllm"),
+        ({"type": "ollama", "stream": False}, "providers.x.stream has no effect on ollama"),
+        ({"type": "ollama", "headers": {"a": "b"}}, "providers.x.headers has no effect on ollama"),
+    ],
+)
+async def test_a_table_that_cannot_work(transport: HttptoolsTransport, table: dict[str, Any], expected: str) -> None:
+    assert expected in await refusal(transport, {}, tables=tables(x=table))
+
+
+async def test_the_recordings_keep_their_name(transport: HttptoolsTransport) -> None:
+    assert "taken by the recordings" in await refusal(transport, {}, tables=tables(replay={"type": "vllm"}))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "first"),
+    [
+        ("replay", "replay"),
+        ("mine", "mine"),
+        ("lmstudio", "mine"),
+        ("groq", "groq"),
+        (" vllm ", "vllm"),
+        ("ollama", "ollama"),
+    ],
+)
+async def test_the_selected_one_comes_first(transport: HttptoolsTransport, wanted: str, first: str) -> None:
+    """By a table's name, by a kind that a table has, and by a kind that only its default address tells of."""
+    environ = {"OPENAI_API_KEY": "k", "GROQ_API_KEY": "k"}
+    found = await found_in(transport, environ, tables=tables(mine={"type": "lm-studio"}), llm_provider=wanted)
+    assert next(iter(found)) == first
+    assert {"mine", "openai", "groq", "replay"} <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ("mistral", "LLM_PROVIDER = mistral needs a key: set MISTRAL_API_KEY"),
+        ("azure", "LLM_PROVIDER = azure needs an address: set AZURE_OPENAI_ENDPOINT"),
+        ("bedrock", "there is no provider 'bedrock'; there are: mine, openai, azure, anthropic"),
+    ],
+)
+async def test_a_selection_that_cannot_work(transport: HttptoolsTransport, wanted: str, expected: str) -> None:
+    mine = tables(mine={"type": "vllm"})
+    assert expected in await refusal(transport, {}, tables=mine, llm_provider=wanted)
+
+
+def plug_in(monkeypatch: pytest.MonkeyPatch, make: Callable[[ProviderOptions], Any]) -> None:
+    makers: dict[str, Maker] = {"line": make}
+    monkeypatch.setattr(discovery, "plugin", makers.get)
+    monkeypatch.setattr(discovery, "plugin_names", lambda: ["line"])
+
+
+async def test_a_plug_in_is_a_type_and_may_be_selected(
+    transport: HttptoolsTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[ProviderOptions] = []
+
+    def make(options: ProviderOptions) -> Any:
+        seen.append(options)
+        return presets.OpenAIChat("http://line/v1")
+
+    plug_in(monkeypatch, make)
+    table = {"type": "line", "base_url": "http://h", "api_key": "env:K", "api_version": "7", "models": ["a"]}
+    found = await found_in(transport, {"K": "k"}, tables=tables(mine=table), llm_provider="line")
+    assert next(iter(found)) == "mine"
+    assert list(await found["mine"].provider.models()) == ["a"]
+    assert (seen[0].base_url, seen[0].api_key, seen[0].table.api_version) == ("http://h", "k", "7")
+    assert next(iter(await found_in(transport, {}, llm_provider="line"))) == "line"
+    assert next(iter(await found_in(transport, {}, tables=tables(line={})))) == "line"
+
+
+async def test_a_plug_in_may_bring_a_whole_provider_of_its_name(
+    transport: HttptoolsTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plug_in(monkeypatch, lambda options: Replay(pace=0))
+    assert "its maker named it 'replay'" in await refusal(transport, {}, tables=tables(line={}))
+
+    class Mine(Replay):
+        def __init__(self) -> None:
+            super().__init__(pace=0)
+            self.name = "line"
+
+    plug_in(monkeypatch, lambda options: Mine())
+    assert isinstance((await found_in(transport, {}, tables=tables(line={})))["line"].provider, Mine)
 
 
 async def test_proxies_need_the_other_transport() -> None:

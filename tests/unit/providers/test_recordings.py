@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headwater.errors import ProviderProtocolError
-from headwater.providers.recordings import Read, parse_recording
+from headwater.providers.recordings import VERSION, Header, Read, Recording, encode_recording, parse_recording
 
 HEADER = b'{"version":1,"protocol":"openai_chat"}'
 
@@ -37,3 +39,33 @@ def test_what_is_wrong_is_told_with_its_line(content: bytes, where: str) -> None
     assert where in caught.value.message
     assert "talk" in caught.value.message
     assert not caught.value.retryable
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+HEADERS = st.builds(
+    Header,
+    version=st.just(VERSION),
+    protocol=TEXTS,
+    model=TEXTS,
+    recorded_at=TEXTS,
+    note=TEXTS,
+    status=st.integers(200, 599),
+    headers=st.dictionaries(TEXTS, TEXTS, max_size=3),
+    content_type=TEXTS,
+    cut=st.booleans(),
+    request=st.none() | st.dictionaries(TEXTS, TEXTS | st.integers(-1000, 1000) | st.lists(TEXTS), max_size=3),
+)
+READS = st.lists(st.tuples(st.floats(0, 1e9), st.binary(max_size=40) | TEXTS.map(str.encode)), max_size=6).map(
+    lambda reads: [Read(t_ms, data) for t_ms, data in sorted(reads)]
+)
+
+
+@given(recording=st.builds(Recording, header=HEADERS, reads=READS))
+def test_what_was_written_is_read_back(recording: Recording) -> None:
+    """Byte for byte: line ends, NUL, half characters, bytes that are no text."""
+    assert parse_recording(encode_recording(recording), name="r") == recording
+
+
+def test_fields_that_say_nothing_are_left_out() -> None:
+    recording = Recording(Header(VERSION, "ollama"), [Read(1.5, b"\xff")])
+    assert encode_recording(recording) == b'{"version":1,"protocol":"ollama"}\n{"t_ms":1.5,"b64":"/w=="}\n'

@@ -18,6 +18,7 @@ from headwater.errors import (
 )
 from headwater.events import CONTENT_TYPES, Done, Metadata, Text, Usage, text_of
 from headwater.providers import Replay, SupportsContinuation, replay
+from headwater.providers.ports import Held
 from headwater.request import ChatRequest
 from tests.conformance.providers.kit import KeepingWriter
 from tests.unit.providers.kit import DONE, STOP, delta, sse
@@ -96,7 +97,7 @@ async def test_after_a_crash_it_goes_on_where_the_log_ends(held: int) -> None:
     provider = Replay(pace=0)
     assert isinstance(provider, SupportsContinuation)
     writer = KeepingWriter(held=before)
-    await provider.continuation(asking(), "welcome").run(writer)
+    await provider.continuation(asking(), "welcome", Held("", {})).producer.run(writer)
     assert before + writer.events == whole
 
 
@@ -109,7 +110,7 @@ async def test_a_continuation_does_not_wait_for_what_was_seen(tmp_path: Path) ->
     reads = [(1000.0 * n, sse(delta(content=f"{n}"))) for n in range(10)]
     record(tmp_path, "slow", *reads, (10_000, sse(STOP, DONE)))
     writer = KeepingWriter(held=[Text(f"{n}") for n in range(8)])
-    await Replay(tmp_path, sleep=sleep).continuation(asking(), "replay/slow").run(writer)
+    await Replay(tmp_path, sleep=sleep).continuation(asking(), "replay/slow", Held("", {})).producer.run(writer)
     assert text_of(writer.events) == "89"
     assert waits == [pytest.approx(n, abs=0.5) for n in (1, 2, 3)]
 
@@ -214,3 +215,11 @@ async def test_other_protocols_and_bytes(tmp_path: Path) -> None:
     body = '{"message":{"content":"h\u00e9"}}\n{"done":true}\n'
     record(tmp_path, "o", (0, body.encode()), protocol="ollama")
     assert text_of((await play(Replay(tmp_path, pace=0), "o")).events) == "h\u00e9"
+
+
+@pytest.mark.parametrize("status", [302, 404, 500])
+async def test_a_status_that_is_no_answer_is_refused(tmp_path: Path, status: int) -> None:
+    record(tmp_path, "r", (0, sse(delta(content="a"), STOP)), status=status)
+    error, writer = await failing(tmp_path, "r")
+    assert isinstance(error, ProviderRejected)
+    assert (writer.events, writer.connections) == ([], 0)

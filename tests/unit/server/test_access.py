@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
-from headwater.errors import ConfigError
-from headwater.server.access import KeyCheck, KeyRing, OriginCheck
+from headwater.errors import AdminRequired, ConfigError
+from headwater.server.access import KeyCheck, KeyRing, OriginCheck, check_admin
 
 from .asgi import Exchange, http_scope, ok
 
@@ -49,7 +49,7 @@ def test_a_malformed_digest_is_a_configuration_error(key: str) -> None:
 )
 async def test_where_a_key_may_be(headers: dict[str, str], status: int) -> None:
     exchange = Exchange(http_scope("/v1/models", headers=headers))
-    await exchange.run(KeyCheck(ok, keys=KeyRing(["k"])))
+    await exchange.run(KeyCheck(ok, keys=KeyRing(["k"]), admins=KeyRing([])))
     assert exchange.status == status
     assert ("headwater.owner" in exchange.scope) is (status == 200)
 
@@ -57,7 +57,7 @@ async def test_where_a_key_may_be(headers: dict[str, str], status: int) -> None:
 async def test_an_owner_that_the_application_told_stays() -> None:
     """Else all its users would be one tenant, that of the key."""
     exchange = Exchange(http_scope("/v1/models", headers={"x-api-key": "k"}) | {"headwater.owner": "alice"})
-    await exchange.run(KeyCheck(ok, keys=KeyRing(["k"])))
+    await exchange.run(KeyCheck(ok, keys=KeyRing(["k"]), admins=KeyRing([])))
     assert exchange.scope["headwater.owner"] == "alice"
 
 
@@ -65,7 +65,7 @@ async def test_probes_and_descriptions_are_open_also_below_a_mount() -> None:
     script = "/api-docs/assets/swagger-ui.css"
     for path, root in (("/health", ""), ("/hw/ready", "/hw"), ("/openapi.json", ""), ("/api-docs", ""), (script, "")):
         exchange = Exchange(http_scope(path) | {"root_path": root})
-        await exchange.run(KeyCheck(ok, keys=KeyRing(["k"])))
+        await exchange.run(KeyCheck(ok, keys=KeyRing(["k"]), admins=KeyRing([])))
         assert exchange.status == 200
 
 
@@ -75,7 +75,7 @@ async def test_other_protocols_pass() -> None:
     async def app(scope: object, receive: object, send: object) -> None:
         seen.append(scope)
 
-    for layer in (KeyCheck(app, keys=KeyRing(["k"])), OriginCheck(app, hosts=(), origins=())):
+    for layer in (KeyCheck(app, keys=KeyRing(["k"]), admins=KeyRing([])), OriginCheck(app, hosts=(), origins=())):
         await layer({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     assert len(seen) == 2
 
@@ -97,3 +97,49 @@ def test_an_origin_that_is_the_host_is_ours_and_star_is_everybody() -> None:
     scope = http_scope(headers={"Host": "localhost", "Origin": "null"})
     assert OriginCheck(ok, hosts=(), origins=()).refusal(scope) is not None
     assert OriginCheck(ok, hosts=(), origins=("*",)).refusal(scope) is None
+
+
+@pytest.mark.parametrize(("key", "may"), [("user", False), ("admin", True)])
+async def test_only_an_admin_key_administers(key: str, may: bool) -> None:
+    exchange = Exchange(http_scope("/v1/routes", headers={"x-api-key": key}))
+    await exchange.run(KeyCheck(ok, keys=KeyRing(["user", "admin"]), admins=KeyRing(["admin"])))
+    assert exchange.status == 200
+    assert exchange.scope["headwater.admin"] is may
+
+
+async def test_a_page_of_this_machine_administers_and_another_one_does_not() -> None:
+    """Without keys a page of another site could otherwise change the routes of whoever looks at it (CSRF)."""
+    for origin, may in (("http://localhost", True), ("https://evil.example", False)):
+        exchange = Exchange(http_scope("/v1/routes", headers={"Host": "localhost", "Origin": origin}))
+        await exchange.run(OriginCheck(ok, hosts=(), origins=()))
+        assert exchange.scope.get("headwater.admin", False) is may
+
+
+async def test_what_the_application_told_of_its_user_stays() -> None:
+    for layer in (
+        KeyCheck(ok, keys=KeyRing(["k"]), admins=KeyRing(["k"])),
+        OriginCheck(ok, hosts=(), origins=()),
+    ):
+        headers = {"Host": "localhost", "x-api-key": "k"}
+        exchange = Exchange(http_scope("/v1/routes", headers=headers) | {"headwater.admin": False})
+        await exchange.run(layer)
+        assert exchange.scope["headwater.admin"] is False
+
+
+def test_where_no_layer_has_told_nobody_administers() -> None:
+    """As behind `allow_anonymous`, or in an application that signs its users in itself."""
+    with pytest.raises(AdminRequired) as caught:
+        check_admin(http_scope())
+    assert (caught.value.http_status, caught.value.code) == (403, "admin_required")
+    check_admin(http_scope() | {"headwater.admin": True})
+
+
+@pytest.mark.parametrize(
+    ("method", "mode", "allowed"), [("GET", "navigate", True), ("GET", "cors", False), ("PUT", "navigate", False)]
+)
+def test_a_link_on_another_page_may_be_followed_and_no_more(method: str, mode: str, allowed: bool) -> None:
+    headers = {
+        "Host": "localhost", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": "document",
+    }  # fmt: skip
+    refusal = OriginCheck(ok, hosts=(), origins=()).refusal(http_scope("/v1/routes", method=method, headers=headers))
+    assert (refusal is None) is allowed

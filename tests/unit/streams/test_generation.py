@@ -286,7 +286,7 @@ async def test_the_wait_for_a_slot_is_bounded() -> None:
         waiting = await world.create(Script())
         end = await end_of(waiting)
         assert isinstance(end, Error)
-        assert (end.reason, end.status, end.retryable, end.retry_after_s) == ("queue_timeout", 503, True, 1.0)
+        assert (end.reason, end.status, end.retryable, end.retry_after_s) == ("queue_timeout", 503, True, 10.0)
         assert slots(world) == (1, 0)
         running.cancel()
         await end_of(running)
@@ -455,7 +455,7 @@ async def test_a_viewer_that_leaves_stops_nothing_until_linger_is_over(world: Wo
     left = world.now
     generation.audience_changed(left)
     generation.audience_changed(left + 5)  # no viewer is no news
-    generation._began = None  # the other watchdogs are not in question here
+    generation.writer.watch(None)  # the other watchdogs are not in question here
     generation.sweep(left + 29.9)
     assert not generation.writer.ended
     generation.sweep(left + 30)
@@ -466,7 +466,7 @@ async def test_a_viewer_that_leaves_stops_nothing_until_linger_is_over(world: Wo
 async def test_who_comes_back_in_time_keeps_it_alive(world: World) -> None:
     generation = await world.create(Script(), linger_s=6.0)
     channel, now = generation.channel, world.now
-    generation._began = None
+    generation.writer.watch(None)
     for start in (0, 5, 10):
         channel.holds = 1
         generation.audience_changed(now + start)

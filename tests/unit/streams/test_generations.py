@@ -200,3 +200,41 @@ async def test_clearing_forgets_everything(world: World) -> None:
     assert len(world.generations) == 0
     assert world.generations.unsettled == {}
     generation.cancel()
+
+
+async def test_the_priority_decides_who_is_next() -> None:
+    async with World(settings=StreamSettings(max_streams=1)) as world:
+        running = world.generations.create(world.record(), Script, prompt_characters=0)
+        low = world.generations.create(world.record(), Script, prompt_characters=0, priority="low")
+        high = world.generations.create(world.record(), Script, prompt_characters=0, priority="high")
+        assert (high._ticket.position, low._ticket.position) == (1, 2)
+        for generation in (running, low, high):
+            generation.cancel()
+        assert (world.generations._admission.running, world.generations._admission.queued) == (0, 0)
+
+
+async def test_how_far_a_priority_overtakes_is_a_setting() -> None:
+    async with World(settings=StreamSettings(max_streams=1, priority_ageing_s=0)) as world:
+        running = world.generations.create(world.record(), Script, prompt_characters=0)
+        low = world.generations.create(world.record(), Script, prompt_characters=0, priority="low")
+        high = world.generations.create(world.record(), Script, prompt_characters=0, priority="high")
+        assert (low._ticket.position, high._ticket.position) == (1, 2)
+        for generation in (running, low, high):
+            generation.cancel()
+
+
+async def test_a_stream_taken_up_keeps_its_priority() -> None:
+    async with World(settings=StreamSettings(max_streams=1)) as world:
+
+        def take_up(request: bytes) -> int:
+            generation = world.generations.take_up(world.record(request=request), Fold(), Script)
+            return generation._ticket.position
+
+        messages = [{"role": "user", "content": "x"}]
+        assert take_up(encode_request(ChatRequest("m", messages))) == 0
+        assert take_up(encode_request(ChatRequest("m", messages, priority="low"))) == 1
+        assert take_up(b"damaged") == 1
+        assert take_up(encode_request(ChatRequest("m", messages, priority="high"))) == 1
+        assert take_up(b"") == 3
+        for generation in world.generations:
+            generation.cancel()

@@ -160,7 +160,7 @@ async def test_the_whole_answer_of_a_live_stream_comes_from_memory(hub: Hub, log
 async def test_the_whole_answer_of_an_ended_stream_comes_from_the_log(
     hub: Hub, log: FaultyLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headwater.streams.hub.READ_BYTES", 30)
+    monkeypatch.setattr("headwater.streams.history.READ_BYTES", 30)
     stream = await ended(hub, *"abcdef")
     channel = await hub.open(stream, owner="")
     assert await hub.read_all(channel) == log.committed(stream)

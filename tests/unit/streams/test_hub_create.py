@@ -103,6 +103,21 @@ async def test_a_full_queue_is_told() -> None:
     await hub.shutdown(0)
 
 
+async def test_the_priority_of_a_new_stream_reaches_the_queue() -> None:
+    hub = await started(settings=StreamSettings(max_streams=1))
+    first, low, high = Script(), Script(), Script()
+    await hub.create(NewStream(), first)
+    await hub.create(NewStream(priority="low"), low)
+    await hub.create(NewStream(priority="high"), high)
+    await first.started.wait()
+    first.finish()
+    await high.started.wait()
+    assert not low.started.is_set()
+    high.finish()
+    await low.started.wait()
+    await hub.shutdown(0)
+
+
 async def test_a_log_that_cannot_take_it_is_told(hub: Hub, log: FaultyLog) -> None:
     log.always = LogUnavailable("disk full")
     script = Script()

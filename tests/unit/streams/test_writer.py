@@ -13,6 +13,7 @@ from headwater.errors import (
     LogUnavailable,
     ProducerFailed,
     ProviderRejected,
+    ProviderTimeout,
     SeqConflict,
     StreamEnded,
     StreamLimit,
@@ -21,11 +22,13 @@ from headwater.events import (
     Done,
     Error,
     Event,
+    JsonObject,
     Metadata,
     Reasoning,
     Start,
     Status,
     StreamId,
+    Terminal,
     Text,
     ToolCall,
     Usage,
@@ -33,6 +36,7 @@ from headwater.events import (
 from headwater.streams import Channel, Fold, StreamSettings
 from headwater.streams.committer import Committer
 from headwater.streams.lifecycle import Signal
+from headwater.streams.ports import Watch
 from headwater.streams.writer import StreamWriter, error_event
 
 from .kit import FaultyLog, MemorySink, World, eventually, fill, store
@@ -489,3 +493,106 @@ async def test_a_committer_is_all_that_a_writer_needs() -> None:
     await writer.flush()
     assert log.committed("s")[-1] == Text("a")
     await committer.stop()
+
+
+class Settling:
+    """A settlement that keeps what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+
+    def usage(self, estimated: Usage) -> Usage:
+        self.asked.append(estimated)
+        return Usage(7, 8, "estimated")
+
+    def facts(self, usage: Usage, terminal: Terminal) -> JsonObject:
+        self.asked += [usage, terminal]
+        return {"attempts": 1}
+
+
+class TestControl:
+    """What producers with several attempts have of a stream."""
+
+    async def test_a_settlement_tells_usage_and_facts_before_the_end(self, bench: Bench) -> None:
+        writer, settling = bench.writer(prompt_characters=40), Settling()
+        writer.control.settle(Settling())
+        writer.control.settle(settling)
+        writer.write([Text("abcd")])
+        writer.end(Done("cancelled"))
+        await writer.channel.wait_end()
+        usage = Usage(7, 8, "estimated")
+        assert bench.stored(writer)[-3:] == [usage, Metadata({"attempts": 1}), Done("cancelled")]
+        assert settling.asked == [Usage(10, 1, "estimated"), usage, Done("cancelled")]
+        record = await bench.log.get(StreamId(writer.channel.id))
+        assert record is not None
+        assert record.ended is not None
+        assert (record.ended.usage, record.ended.metadata) == (usage, {"attempts": 1})
+
+    async def test_it_is_not_asked_for_usage_that_was_told(self, bench: Bench) -> None:
+        writer, settling = bench.writer(), Settling()
+        writer.control.settle(settling)
+        writer.write([Text("a"), Usage(3, 5), Done("stop")])
+        await writer.channel.wait_end()
+        assert settling.asked == [Usage(3, 5), Done("stop")]
+
+    async def test_a_watch_is_swept_from_when_it_was_begun(self, bench: Bench) -> None:
+        writer = bench.writer()
+        fired: list[ProviderTimeout] = []
+        writer.control.watch(Watch(5.0, 1.0, fired.append))
+        assert writer.watchdog is not None
+        writer.watchdog.sweep(bench.now + 4)
+        assert fired == []
+        writer.watchdog.sweep(bench.now + 6)
+        assert len(fired) == 1
+        assert not writer.ended  # what follows is the producer's affair
+        writer.control.watch(None)
+        assert writer.watchdog is None
+
+    async def test_an_end_takes_the_watch_away(self, bench: Bench) -> None:
+        writer = bench.writer()
+        writer.control.watch(Watch(5.0, 1.0, lambda _: None))
+        writer.end(Done("stop"))
+        assert writer.watchdog is None
+
+    async def test_history_is_everything_once_it_is_stored(self, bench: Bench) -> None:
+        writer = bench.writer()
+        words = [Text(str(number)) for number in range(50)]
+        for word in words:
+            writer.write([word])
+        events = await writer.control.history()
+        assert events[1:] == words
+        assert bench.stored(writer) == events
+
+    async def test_an_ended_stream_has_no_more_to_go_on_from(self, bench: Bench) -> None:
+        writer = bench.writer()
+        writer.end(Done("stop"))
+        with pytest.raises(StreamEnded):
+            await writer.control.history()
+
+    async def test_the_first_content_has_its_time(self, bench: Bench) -> None:
+        writer = bench.writer()
+        writer.write([Status("fallback")])
+        assert writer.control.first_content_s is None
+        before = bench.now
+        writer.write([Text("a")])
+        first = writer.control.first_content_s
+        assert first is not None
+        assert first >= before
+        writer.write([Text("b")])
+        assert writer.control.first_content_s == first
+
+    async def test_also_of_an_answer_that_was_taken_up(self, bench: Bench) -> None:
+        """Its text so far came from another process."""
+        await fill(bench.log, "old", [Text("a")])
+        record = await bench.log.get(StreamId("old"))
+        assert record is not None
+        state = Fold()
+        state.apply(Text("a"))
+        channel = Channel(record, state, tail_bytes=32_768)
+        writer = StreamWriter(channel, bench.committer, bench.settings, on_closed=lambda _: None)
+        for signal in (Signal.CRASH, Signal.ADMIT, Signal.CONNECT):
+            channel.signal(signal)
+        writer.connected()
+        writer.write([Text("b")])
+        assert writer.control.first_content_s is not None
+        await writer.flush()

@@ -11,6 +11,7 @@ from headwater.events import (
     Done,
     Error,
     Event,
+    JsonObject,
     Metadata,
     Reasoning,
     Source,
@@ -21,7 +22,7 @@ from headwater.events import (
     ToolCall,
     Usage,
 )
-from headwater.terminal.display import Display, consoles, printable, usage_line
+from headwater.terminal.display import Display, consoles, cost_line, printable, status_line, usage_line
 
 EVERYTHING: list[Event] = [
     Start("s", "m", 1),
@@ -130,6 +131,48 @@ def test_an_empty_piece_moves_nothing() -> None:
 
 def test_estimated_usage_says_so() -> None:
     assert usage_line(Usage(1, 2, source="estimated")) == "about 1 + 2 tokens"
+
+
+WHERE = {"provider": "anthropic", "model": "claude-x", "reason": "provider_timeout"}
+
+
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [
+        (Status("retrying", "cut off", attempt=2, data=WHERE), "trying anthropic/claude-x again (attempt 2): cut off"),
+        (Status("fallback", "cut off", attempt=3, data=WHERE), "going over to anthropic/claude-x (attempt 3): cut off"),
+        (Status("continuing", data={**WHERE, "after_characters": 7}), "going on with anthropic/claude-x"),
+        (Status("fallback", data={"provider": "{target}"}), "going over to {target}"),
+        (Status("hedging", "also asking ollama/llama3", data=WHERE), "also asking ollama/llama3"),
+        (Status("retrying", "the log is back", attempt=2), "the log is back"),
+        (Status("recovering"), "recovering"),
+    ],
+)  # fmt: skip
+def test_what_a_route_does_about_a_failure_is_told_in_words(status: Status, line: str) -> None:
+    assert status_line(status) == line
+
+
+@pytest.mark.parametrize(
+    ("cost", "line"),
+    [
+        ({"amount": 0.00042, "currency": "USD", "source": "exact"}, "cost 0.00042 USD"),
+        ({"amount": 0.00001, "currency": "EUR", "source": "estimated"}, "cost about 0.00001 EUR"),
+        ({"amount": 0.0, "currency": "USD", "source": "exact"}, "cost 0 USD"),
+        ({"amount": 20.0, "currency": "USD"}, "cost 20 USD"),
+        ({"amount": "free"}, "cost free"),
+    ],
+)
+def test_a_cost_is_read_at_a_glance(cost: JsonObject, line: str) -> None:
+    assert cost_line(cost) == line
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_cost_stands_below_the_answer_on_a_terminal_only(terminal: bool) -> None:
+    display, out, notes = _display(terminal=terminal)
+    for event in (Text("Hi"), Usage(1, 2), Metadata({"attempts": [], "cost": {"amount": 1, "currency": "USD"}})):
+        display.show(event)
+    assert out.getvalue() == ("Hi\n" if terminal else "Hi")
+    assert notes.getvalue() == ("1 + 2 tokens\ncost 1 USD\n" if terminal else "")
 
 
 def test_answer_and_notes_go_to_different_files(capsys: pytest.CaptureFixture[str]) -> None:

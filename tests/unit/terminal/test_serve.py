@@ -1,11 +1,12 @@
-"""What the banner says of an earlier process's streams."""
+"""What the banner says of an earlier process's streams, and of who is let in."""
 
 from __future__ import annotations
 
 import pytest
 
+from headwater.config import load_settings
 from headwater.streams import RecoveryReport
-from headwater.terminal.serve import _recovered
+from headwater.terminal.serve import _access, _recovered
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,18 @@ from headwater.terminal.serve import _recovered
 )
 def test_only_what_happened_is_told(continued: int, restarted: int, interrupted: int, said: str) -> None:
     assert _recovered(RecoveryReport(continued=continued, restarted=restarted, interrupted=interrupted)) == said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"api_keys": "a"}, "1 API key"),
+        ({"api_keys": "a,b"}, "2 API keys"),
+        ({"admin_keys": "a"}, "1 API key, 1 of them for administration"),
+        ({"api_keys": "a,b", "admin_keys": "c"}, "3 API keys, 1 of them for administration"),
+        ({}, "single user: this machine only, no key"),
+        ({"host": "0.0.0.0"}, "anonymous: whoever reaches this address may use it"),
+    ],
+)
+def test_who_is_let_in_is_told_without_any_key(values: dict[str, str], said: str) -> None:
+    assert _access(load_settings(**values)) == said

@@ -19,15 +19,28 @@ from ...request import ChatRequest
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
-_ROLES: dict[object, Role] = {
+_ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
     "assistant": "assistant",
     "tool": "tool",
 }
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(?P<data>[A-Za-z0-9+/=_-]*)", re.ASCII)
+_DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,(?P<data>[A-Za-z0-9+/=_-]+)", re.ASCII)
 _AUDIO_TYPES = {"wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "ogg": "audio/ogg", "aac": "audio/aac"}
+# Types of files that came as bare base64, by their name's end. Nothing is guessed for others.
+_FILE_TYPES = {
+    "pdf": "application/pdf",
+    "json": "application/json",
+    "xml": "application/xml",
+    "csv": "text/csv",
+    "htm": "text/html",
+    "html": "text/html",
+    "md": "text/markdown",
+    "txt": "text/plain",
+}
+_UNKNOWN_TYPE = "application/octet-stream"
+_PDF_BASE64 = "JVBERi"  # "%PDF"
 # Fields for OpenAI's own bookkeeping: no answer differs by them, so leaving them out changes nothing.
 WITHOUT_INFLUENCE = frozenset(
     {
@@ -95,7 +108,7 @@ class Call(msgspec.Struct, frozen=True):
         """The arguments as an object. Raises `InputError`."""
         try:
             return msgspec.json.decode(self.arguments or "{}", type=JsonObject)
-        except msgspec.DecodeError as exc:
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
             raise InputError(f"the arguments of tool call {self.id!r} are no JSON object", param="messages") from exc
 
 
@@ -157,9 +170,10 @@ def read_turns(messages: Sequence[JsonObject]) -> list[Turn]:
 
 
 def _turn(path: str, message: JsonObject) -> Turn:
-    role = _ROLES.get(message.get("role"))
+    given = message.get("role")
+    role = _ROLES.get(given) if isinstance(given, str) else None
     if role is None:
-        raise _wrong(f"{path}.role", f"the role must be one of {', '.join(map(str, _ROLES))}")
+        raise _wrong(f"{path}.role", f"the role must be one of {', '.join(_ROLES)}")
     reasoning, signature = message.get("reasoning_content"), message.get("reasoning_signature")
     return Turn(
         role,
@@ -214,11 +228,17 @@ def _file(path: str, value: JsonObject) -> FilePart:
         media_type, data = _data_url(path, data)
         return FilePart(name, media_type, data)
     if data:
-        return FilePart(name, "application/pdf" if name.lower().endswith(".pdf") else "text/plain", data)
+        return FilePart(name, _file_type(name, data), data)
     url, file_id = _text(value.get("file_url")), _text(value.get("file_id"))
     if not (url or file_id):
         raise _wrong(path, "a file needs file_data, file_url or file_id")
     return FilePart(name, url=url, file_id=file_id)
+
+
+def _file_type(name: str, data: str) -> str:
+    if data.startswith(_PDF_BASE64):
+        return _FILE_TYPES["pdf"]
+    return _FILE_TYPES.get(name.lower().rpartition(".")[2], _UNKNOWN_TYPE)
 
 
 def _data_url(path: str, url: str) -> tuple[str, str]:
@@ -235,7 +255,7 @@ class _Function(msgspec.Struct):
 
 class _Call(msgspec.Struct):
     function: _Function
-    id: str = ""
+    id: str | None = None
 
 
 def _calls(path: str, value: object) -> list[Call]:
@@ -298,7 +318,7 @@ class Fields:
 
     def stop(self) -> list[str]:
         value = self.take("stop")
-        texts = [value] if isinstance(value, str) else value or []
+        texts = [value] if isinstance(value, str) else [] if value is None else value
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise _wrong("stop", "must be a text or a list of texts")
         return cast("list[str]", texts)
@@ -324,6 +344,8 @@ class Fields:
             raise UnsupportedField(f"{path}: {self._provider} cannot take a tool of the type {kind!r}", param=path)
         try:
             function = tool.get("function") if isinstance(tool, dict) else None
+            if isinstance(function, dict):
+                function = {name: value for name, value in function.items() if value is not None}
             return msgspec.convert(function, Tool)
         except msgspec.ValidationError as exc:
             raise _wrong(path, f"a tool needs a function with its name and parameters ({exc})") from exc
@@ -334,6 +356,10 @@ class Fields:
             return None
         if value in ("auto", "none", "required"):
             return ToolChoice(value)
+        kind = value.get("type", "function") if isinstance(value, dict) else None
+        if isinstance(kind, str) and kind != "function":
+            message = f"{self._provider} cannot take a tool_choice of the type {kind!r}"
+            raise UnsupportedField(message, param="tool_choice")
         function = value.get("function") if isinstance(value, dict) else None
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(name, str):
@@ -353,11 +379,11 @@ class Fields:
         wrapper = value.get("json_schema") if isinstance(value, dict) else None
         if kind != "json_schema" or not isinstance(wrapper, dict) or not isinstance(wrapper.get("schema"), dict):
             raise _wrong("response_format", "must be text, json_object, or json_schema with a schema")
+        strict = wrapper.get("strict")
+        if strict is not None and not isinstance(strict, bool):
+            raise _wrong("response_format", "strict must be true or false")
         return Format(
-            "json_schema",
-            _text(wrapper.get("name")) or "answer",
-            cast("JsonObject", wrapper["schema"]),
-            cast("bool | None", wrapper.get("strict")),
+            "json_schema", _text(wrapper.get("name")) or "answer", cast("JsonObject", wrapper["schema"]), strict
         )
 
     def finish(self) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from ..._version import __version__
-from ...errors import InputError, ProviderError, ProviderProtocolError
+from ...errors import InputError, ProviderError, ProviderProtocolError, UnsupportedField
 from ...events import JsonObject
 from ...request import ChatRequest
 from ..ports import UpstreamRequest
@@ -53,6 +53,8 @@ class Ollama:
     """The `WireProtocol`. `api_key` is for Ollama behind a proxy, or its cloud; local servers need none."""
 
     name = "ollama"
+    # A template that knows messages leaves an assistant's last turn open, and the model goes on behind it.
+    echoes_prefix = False
 
     def __init__(self, base_url: str = OLLAMA_URL, *, api_key: str = "", now: Callable[[], float] = time.time) -> None:
         self._base_url = checked_base_url(base_url)
@@ -63,7 +65,20 @@ class Ollama:
             self._headers["authorization"] = f"Bearer {api_key}"
 
     def chat(self, request: ChatRequest, model: str) -> UpstreamRequest:
-        body: JsonObject = {"model": model, "messages": ollama_messages(request.messages), "stream": True}
+        return self._post(request, model, ollama_messages(request.messages))
+
+    def continued(self, request: ChatRequest, model: str, text: str) -> UpstreamRequest:
+        """See `ports.SupportsPrefix`."""
+        messages = ollama_messages(request.messages)
+        last = messages[-1] if messages else {}
+        if last.get("role") == "assistant" and not last.get("tool_calls"):
+            messages[-1] = {**last, "content": f"{last['content']}{text}"}
+        else:
+            messages.append({"role": "assistant", "content": text})
+        return self._post(request, model, messages)
+
+    def _post(self, request: ChatRequest, model: str, messages: list[JsonObject]) -> UpstreamRequest:
+        body: JsonObject = {"model": model, "messages": messages, "stream": True}
         body.update(_translated(request.params, model))
         headers = {**self._headers, "accept": "application/x-ndjson", "content-type": "application/json"}
         return UpstreamRequest("POST", f"{self._base_url}/api/chat", headers, msgspec.json.encode(body))
@@ -99,11 +114,11 @@ def _translated(params: JsonObject, model: str) -> JsonObject:
             body[name] = value
         elif name in _ONLY:
             if value != _ONLY[name]:
-                raise InputError(f"Ollama cannot take {name}", param=name)
+                raise UnsupportedField(f"Ollama cannot take {name}", param=name)
         elif name in _TRANSLATIONS:
             _TRANSLATIONS[name](value, body, options)
         else:
-            raise InputError(f"Ollama has no parameter {name}", param=name)
+            raise UnsupportedField(f"Ollama has no parameter {name}", param=name)
     if given.get("tool_choice") == "none":
         body.pop("tools", None)
     effort = given.get("reasoning_effort")
@@ -139,7 +154,8 @@ def _format(value: object, body: JsonObject, options: JsonObject) -> None:
 
 def _tool_choice(value: object, body: JsonObject, options: JsonObject) -> None:
     if value not in ("auto", "none"):
-        raise InputError("Ollama cannot be made to use a tool: tool_choice must be auto or none", param="tool_choice")
+        why = "Ollama cannot be made to use a tool: tool_choice must be auto or none"
+        raise UnsupportedField(why, param="tool_choice")
 
 
 def _reasoning_effort(value: object, body: JsonObject, options: JsonObject) -> None:

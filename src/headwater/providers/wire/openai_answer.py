@@ -8,25 +8,30 @@ from __future__ import annotations
 
 import msgspec
 
-from ...errors import ProviderRejected, ProviderTruncated
-from ...events import Done, Event, FinishReason, Metadata, Reasoning, Text, ToolCall, Usage
+from ...errors import ProviderTruncated
+from ...events import Done, Event, FinishReason, JsonObject, Metadata, Reasoning, Text, ToolCall, Usage
 from .lenient import Halves
-from .openai_shapes import Choice, Delta, FirstChunk, Function, ToolDelta, finish_of, usage_of
+from .openai_shapes import Choice, Delta, FirstChunk, Function, ToolDelta, failure_of, finish_of, usage_of
 from .tool_calls import ToolCalls
+
+# Says whose signature it is, because a conversation may go on at another provider, which refuses what is not its own.
+SIGNATURE_MARK = "openai_chat:"
 
 
 class OpenAIAnswer:
     """Feed it each chunk's parts in order; new events are appended to `events`, which the caller takes away.
 
-    `strict` holds while no text can hold half a character; `usage` is the last one told, as it came.
+    `strict` holds while no text can hold half a character; `usage` is the last one told, as it came; `facts` are those
+    that only the end of an answer tells.
     """
 
-    __slots__ = ("_halves", "_reasons", "_tools", "events", "strict", "usage")
+    __slots__ = ("_halves", "_reasons", "_tools", "events", "facts", "strict", "usage")
 
     def __init__(self, tools: ToolCalls | None = None) -> None:
         self.events: list[Event] = []
         self.strict = True
         self.usage: object = None
+        self.facts: JsonObject = {}
         self._reasons: dict[int, FinishReason | None] = {}
         self._tools = tools or ToolCalls()
         self._halves: Halves[tuple[str, int, int | None]] = Halves()
@@ -47,6 +52,7 @@ class OpenAIAnswer:
                 type(content) is str
                 and delta.reasoning_content is None
                 and delta.reasoning is None
+                and delta.reasoning_details is None
                 and delta.refusal is None
                 and delta.tool_calls is None
                 and delta.function_call is None
@@ -58,7 +64,7 @@ class OpenAIAnswer:
             else:
                 self._delta(index, delta, choice.logprobs)
         if choice.finish_reason:
-            self._finish_choice(index, choice.finish_reason)
+            self._finish_choice(index, choice)
         elif index not in self._reasons:
             self._reasons[index] = None
 
@@ -67,6 +73,9 @@ class OpenAIAnswer:
         reasoning = delta.reasoning_content or delta.reasoning
         if isinstance(reasoning, str):
             self._piece("reasoning", index, reasoning)
+        if isinstance(delta.reasoning_details, list):
+            for detail in delta.reasoning_details:
+                self._reasoning_detail(index, detail, told=bool(reasoning))
         if isinstance(delta.content, list):
             for part in delta.content:
                 self._part(index, part)
@@ -74,7 +83,7 @@ class OpenAIAnswer:
             logprobs = self._piece("text", index, delta.content, logprobs)
         if delta.refusal:
             logprobs = self._piece("refusal", index, delta.refusal, logprobs)
-        if logprobs is not None:
+        if isinstance(logprobs, dict):
             self._emit("text", index, "", logprobs)
         for call in delta.tool_calls or ():
             self._tool(index, call)
@@ -96,6 +105,23 @@ class OpenAIAnswer:
             details = logprobs if isinstance(logprobs, dict) else None
             self.events.append(Text(text, index, kind == "refusal", details))
 
+    def _reasoning_detail(self, index: int, detail: object, *, told: bool) -> None:
+        """OpenRouter's typed form of `reasoning`, which has its text once more; `told`: that text has been read.
+
+        Encrypted reasoning says nothing to a reader and is left out.
+        """
+        if not isinstance(detail, dict):
+            return
+        text = detail.get("text") or detail.get("summary")
+        if isinstance(text, str) and not told:
+            self._piece("reasoning", index, text)
+        self._signature(index, detail)
+
+    def _signature(self, index: int, thought: dict[object, object]) -> None:
+        signature = thought.get("signature")
+        if isinstance(signature, str) and signature:
+            self.events.append(Reasoning("", index, SIGNATURE_MARK + signature))
+
     def _part(self, index: int, part: object) -> None:
         """One part of a content list: `text`, or `thinking` with a text or parts of its own (Mistral)."""
         if not isinstance(part, dict):
@@ -107,6 +133,7 @@ class OpenAIAnswer:
             thought = inner.get("text") if isinstance(inner, dict) else inner
             if isinstance(thought, str):
                 self._piece("reasoning", index, thought)
+        self._signature(index, part)
 
     def _tool(self, choice: int, call: ToolDelta) -> None:
         function = call.function or Function()
@@ -120,17 +147,24 @@ class OpenAIAnswer:
         if event is not None:
             self.events.append(event)
 
-    def _finish_choice(self, index: int, reason: str) -> None:
-        if reason == "error":
-            raise ProviderRejected("the provider ended the answer with an error", status=502)
+    def _finish_choice(self, index: int, choice: Choice) -> None:
+        """vLLM's `stop_reason` is the stop sequence, or the token's id, that ended a choice."""
+        reason = choice.finish_reason or ""
+        if (failure := failure_of(reason)) is not None:
+            raise failure
         canonical, known = finish_of(reason)
-        if not known:
-            self.events.append(Metadata({"finish_reason": reason}))
+        facts: JsonObject = {} if known else {"finish_reason": reason}
+        if isinstance(choice.stop_reason, str | int):
+            facts["stop_sequence" if isinstance(choice.stop_reason, str) else "stop_token"] = choice.stop_reason
+        if facts:
+            self.events.append(Metadata(facts))
         self._reasons[index] = canonical
 
     def finish(self) -> None:
         """The answer is said to be whole: check that it is, and settle it."""
         done, usage = self.settle()
+        if self.facts:
+            self.events.append(Metadata(self.facts))
         if usage is not None:
             self.events.append(usage)
         self.events.append(done)

@@ -7,6 +7,7 @@ of sockets.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import msgspec
 
@@ -15,7 +16,14 @@ from ...events import Event, Text
 from ...sse import DataParser
 from .lenient import decode_lenient, excerpt, is_json
 from .openai_answer import OpenAIAnswer
-from .openai_shapes import Chunk, FirstChunk, decode_chunk, decode_first_chunk
+from .openai_shapes import (
+    Chunk,
+    FirstChunk,
+    GroqChunk,
+    decode_chunk,
+    decode_first_chunk,
+    decode_groq_chunk,
+)
 from .rejections import is_error_object, rejection_in_band
 from .repeated_frame import RepeatedFrame
 
@@ -78,11 +86,12 @@ class OpenAIDecoder:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self._undecoded(payload)
                 continue
-            if chunk.usage is not None or chunk.error is not None or type(chunk.choices) is not list:
+            choices = chunk.choices
+            if type(choices) is not list or chunk.usage is not None or chunk.error is not None:
                 self._besides(chunk, payload)
-            if type(chunk) is FirstChunk:
-                self._first(chunk)
-            for choice in chunk.choices or ():
+            if type(chunk) is not Chunk:
+                self._special(chunk)
+            for choice in choices or ():
                 answer.choice(choice)
         self._between_frames = not self._sse.unterminated
         if chunk is not None and len(payloads) == 1 and self._repeated.learning:
@@ -93,7 +102,7 @@ class OpenAIDecoder:
         """Remember a read that was one frame and meant one plain text."""
         events, choices = self._answer.events, chunk.choices
         if (
-            type(chunk) is Chunk
+            type(chunk) is not FirstChunk
             and chunk.usage is None
             and isinstance(choices, list)
             and len(choices) == 1
@@ -178,33 +187,53 @@ class OpenAIDecoder:
         self._answer.strict = False
         self._repeated.forget()
         try:
-            return msgspec.convert(value, FirstChunk if self._decode is decode_first_chunk else Chunk)
+            return msgspec.convert(value, _KINDS[self._decode])
         except msgspec.ValidationError as exc:
             raise ProviderProtocolError(f"the provider sent what is no chunk ({exc}): {excerpt(payload)}") from exc
 
     def _chunk(self, chunk: Chunk, payload: bytes) -> None:
         """What `feed` does in line for chunks of the strict decoder."""
         self._besides(chunk, payload)
-        if type(chunk) is FirstChunk:
-            self._first(chunk)
+        if type(chunk) is not Chunk:
+            self._special(chunk)
         for choice in chunk.choices or ():
             self._answer.choice(choice)
 
     def _besides(self, chunk: Chunk, payload: bytes) -> None:
         """What a chunk has besides choices: an error, usage (the last one wins), or nothing that it should have."""
         if chunk.error:
-            for choice in chunk.choices or ():
-                choice.finish_reason = None
-                self._answer.choice(choice)
-            raise rejection_in_band(chunk.error, secret=self._secret)
+            self._fail(chunk, chunk.error)
         if chunk.usage is not None:
             self._answer.usage = chunk.usage
+            if chunk.timings:
+                self._answer.facts = {"timings": chunk.timings}
         elif chunk.choices is msgspec.UNSET:
             value = decode_lenient(payload)
             if is_error_object(value):
                 raise rejection_in_band(value, secret=self._secret)
             raise ProviderProtocolError(f"the provider sent JSON that is no chunk: {excerpt(payload)}")
 
-    def _first(self, chunk: FirstChunk) -> None:
-        if self._answer.first(chunk):
-            self._decode = decode_chunk
+    def _fail(self, chunk: Chunk, error: object) -> NoReturn:
+        """Tell what the chunk still holds of the answer, then its error."""
+        for choice in chunk.choices or ():
+            choice.finish_reason = None
+            self._answer.choice(choice)
+        raise rejection_in_band(error, secret=self._secret)
+
+    def _special(self, chunk: Chunk) -> None:
+        """What only the first chunk, and Groq's, can hold besides."""
+        facts = chunk.x_groq if isinstance(chunk, FirstChunk | GroqChunk) else None
+        if isinstance(chunk, FirstChunk) and self._answer.first(chunk):
+            self._decode = decode_chunk if facts is None else decode_groq_chunk
+        if isinstance(facts, dict):
+            if self._answer.usage is None:
+                self._answer.usage = facts.get("usage")
+            if error := facts.get("error"):
+                self._fail(chunk, error)
+
+
+_KINDS: dict[Callable[[bytes], Chunk], type[Chunk]] = {
+    decode_first_chunk: FirstChunk,
+    decode_chunk: Chunk,
+    decode_groq_chunk: GroqChunk,
+}

@@ -10,16 +10,24 @@ from typing import ClassVar
 
 import msgspec
 
+from ...errors import ProviderRejected
 from ...events import FinishReason, JsonObject, Usage
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
+    "eos": "stop",  # Together's word for the end-of-sequence token
     "length": "length",
     "tool_calls": "tool_calls",
     "content_filter": "content_filter",
     "function_call": "tool_calls",
     "max_tokens": "length",
     "model_length": "length",
+}
+# Answers that were broken off at the server: Mistral and OpenRouter; DeepSeek; vLLM and SGLang.
+_FAILED = {
+    "error": ("the provider ended the answer with an error", 502),
+    "insufficient_system_resource": ("the provider ran out of resources while it answered", 503),
+    "abort": ("the provider aborted the answer", 502),
 }
 
 
@@ -40,6 +48,7 @@ class Delta(msgspec.Struct, gc=False):
     content: str | list[object] | None = None
     reasoning_content: object = None
     reasoning: object = None
+    reasoning_details: object = None
     refusal: str | None = None
     tool_calls: list[ToolDelta] | None = None
     function_call: Function | None = None
@@ -50,6 +59,7 @@ class Choice(msgspec.Struct, gc=False):
     delta: Delta | None = None
     message: Delta | None = None
     finish_reason: str | None = None
+    stop_reason: object = None
     logprobs: object = None
 
 
@@ -57,21 +67,39 @@ class Chunk(msgspec.Struct, gc=False):
     choices: list[Choice] | msgspec.UnsetType | None = msgspec.UNSET
     usage: object = None
     error: object = None
+    timings: object = None
 
 
 class FirstChunk(Chunk):
     """Also the facts that are the same in every chunk, so that they are read once."""
 
-    FACTS: ClassVar = ("id", "model", "system_fingerprint", "service_tier")
+    FACTS: ClassVar = ("id", "model", "provider", "system_fingerprint", "service_tier")
 
     id: object = None
     model: object = None
+    provider: object = None
     system_fingerprint: object = None
     service_tier: object = None
+    x_groq: object = None
+
+
+class GroqChunk(Chunk):
+    """Groq tells of itself in the first chunk and in the last, which may be the only one with usage or an error."""
+
+    x_groq: object = None
 
 
 decode_chunk = msgspec.json.Decoder(Chunk).decode
 decode_first_chunk = msgspec.json.Decoder(FirstChunk).decode
+decode_groq_chunk = msgspec.json.Decoder(GroqChunk).decode
+
+
+def failure_of(reason: str) -> ProviderRejected | None:
+    """The error behind a finish reason that means no finish."""
+    if reason not in _FAILED:
+        return None
+    message, status = _FAILED[reason]
+    return ProviderRejected(message, status=status, upstream_code=reason)
 
 
 def finish_of(reason: str) -> tuple[FinishReason, bool]:

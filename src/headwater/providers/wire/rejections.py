@@ -1,8 +1,9 @@
 """What providers say when they refuse, in every shape that is found in the field, as one typed error.
 
 Shapes: OpenAI's `{"error": {"message", "type", "param", "code"}}`, a plain `{"error": "…"}` (Ollama), FastAPI's
-`{"detail": "…" | [{"loc", "msg"}]}`, vLLM's `{"object": "error", "message", "code"}`, plain text, and the HTML page of
-a gateway in between. Pure; the caller's key never gets into a message.
+`{"detail": "…" | [{"loc", "msg"}]}` (which Mistral puts under `message`), vLLM's `{"object": "error", "message",
+"code"}`, a gateway's `{"error_type", "error_message"}`, plain text, and the HTML page of a gateway in between. Pure;
+the caller's key never gets into a message.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import TypeGuard
 
 import msgspec
 
@@ -28,7 +30,9 @@ _INVISIBLE = re.compile(r"(?is)<(script|style|head)\b.*?</\1\s*>|<!--.*?-->|<[^>
 _TITLE = re.compile(r"(?is)<title[^>]*>(.*?)</title\s*>")
 # Errors inside a 200 have no status of their own; these are the ones that a plain HTTP answer would have had.
 _STATUS_OF_CODE = {
+    "api_error": 500,
     "authentication_error": 401,
+    "billing_error": 402,
     "insufficient_quota": 429,
     "invalid_api_key": 401,
     "invalid_request_error": 400,
@@ -39,7 +43,21 @@ _STATUS_OF_CODE = {
     "permission_error": 403,
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
+    "request_too_large": 413,
     "server_error": 500,
+    "vector_store_timeout": 504,
+    # A prompt or an image of a response that no repetition makes right (`openai.types.responses.ResponseError`).
+    **dict.fromkeys(
+        (
+            *("invalid_prompt", "data_residency_mismatch", "bio_policy", "misalignment_policy_violation"),
+            *("invalid_image", "invalid_image_format", "invalid_base64_image", "invalid_image_url"),
+            *("invalid_image_mode", "image_too_large", "image_too_small", "image_parse_error"),
+            *("image_content_policy_violation", "image_file_too_large", "unsupported_image_media_type"),
+            *("empty_image_file", "failed_to_download_image", "image_file_not_found"),
+        ),
+        400,
+    ),
+    "timeout_error": 504,
 }
 # A 429 that waiting does not cure.
 _FINAL_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
@@ -82,7 +100,7 @@ def rejection_in_band(value: object, *, secret: str | None) -> ProviderRejected:
     """The error of an error object inside a 200. `value` is what stood under `error`, or the whole object."""
     facts = _facts(value)
     message = _clean(facts.message, secret) or "the provider reported an error without a message"
-    status = facts.status or _STATUS_OF_CODE.get(facts.code or "", 502)
+    status = facts.status or 502
     error = ProviderRejected(message, status=status, upstream_code=facts.code, param=facts.param)
     if facts.code in _FINAL_CODES:
         error.retryable = False
@@ -95,7 +113,7 @@ def is_error_object(value: object) -> bool:
         value = value[0]
     if not isinstance(value, dict):
         return False
-    if value.get("error") or value.get("detail") or value.get("object") == "error":
+    if value.get("error") or value.get("detail") or value.get("object") == "error" or value.get("error_message"):
         return True
     return isinstance(value.get("message"), str) and not value.keys().isdisjoint({"code", "type", "status"})
 
@@ -160,19 +178,30 @@ def _facts(value: object) -> _Facts:
     detail = value.get("detail")
     if detail:
         return _Facts(_detail(detail))
-    code, kind = value.get("code"), value.get("type")
-    status = next((number for number in (code, value.get("status")) if _is_status(number)), None)
-    text_code = next((text for text in (code, kind, value.get("status")) if isinstance(text, str) and text), None)
-    message, param = value.get("message"), value.get("param")
+    inner, more = _behind(value.get("metadata"))
+    words = value.get("code"), value.get("type") or value.get("error_type") or inner, value.get("status")
+    numbers = [each for each in (*words, value.get("status_code")) if _is_status(each)]
+    numbers += [_STATUS_OF_CODE[each] for each in words if isinstance(each, str) and each in _STATUS_OF_CODE]
+    text_code = next((text for text in words if isinstance(text, str) and text), None)
+    message, param = value.get("message") or value.get("error_message"), value.get("param")
     return _Facts(
-        message=message if isinstance(message, str) else "",
+        message=(message if isinstance(message, str) else _detail(message)) + more,
         code=text_code,
         param=param if isinstance(param, str) else None,
-        status=status,
+        status=numbers[0] if numbers else None,
     )
 
 
-def _is_status(value: object) -> bool:
+def _behind(metadata: object) -> tuple[object, str]:
+    """The kind of an error, and what the provider behind OpenRouter said, which its own message leaves out."""
+    if not isinstance(metadata, dict):
+        return None, ""
+    raw = metadata.get("raw")
+    said = _facts_of_body(raw.encode("utf-8", "replace"), "").message if isinstance(raw, str) else ""
+    return metadata.get("error_type"), f": {said}" if said else ""
+
+
+def _is_status(value: object) -> TypeGuard[int]:
     return type(value) is int and 400 <= value <= 599
 
 
@@ -181,7 +210,7 @@ def _detail(detail: object) -> str:
     if isinstance(detail, str):
         return detail
     if isinstance(detail, dict):
-        return _facts(detail).message
+        return _detail(detail["detail"]) if "detail" in detail else _facts(detail).message
     if not isinstance(detail, list):
         return ""
     parts = []

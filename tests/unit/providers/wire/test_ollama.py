@@ -7,6 +7,7 @@ import pytest
 
 from headwater.errors import InputError, ProviderProtocolError
 from headwater.providers import Ollama
+from headwater.providers.ports import SupportsPrefix
 from headwater.request import ChatRequest
 
 
@@ -101,3 +102,30 @@ def test_http_errors() -> None:
     error = Ollama().error(404, {}, b'{"error":"model \\"x\\" not found, try pulling it first"}')
     assert (error.http_status, error.retryable) == (404, False)
     assert error.message == 'model "x" not found, try pulling it first'
+
+
+class TestGoingOn:
+    """An assistant's last message is left open by templates that know messages; nothing else is added."""
+
+    def messages(self, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+        protocol = Ollama("http://h:1")
+        assert isinstance(protocol, SupportsPrefix)
+        assert not protocol.echoes_prefix
+        request = ChatRequest("public", [dict(message) for message in messages], {"seed": 7})
+        built = msgspec.json.decode(protocol.continued(request, "llama3", "so far").body)
+        assert (built["model"], built["stream"], built["options"]) == ("llama3", True, {"seed": 7})
+        return list(built["messages"])
+
+    def test_the_text_is_the_last_message(self) -> None:
+        asked = {"role": "user", "content": "hi"}
+        assert self.messages(asked) == [asked, {"role": "assistant", "content": "so far"}]
+        assert self.messages() == [{"role": "assistant", "content": "so far"}]
+
+    def test_what_the_caller_began_is_part_of_it(self) -> None:
+        begun = {"role": "assistant", "content": "Well, "}
+        assert self.messages(begun) == [{"role": "assistant", "content": "Well, so far"}]
+
+    def test_a_tool_call_is_no_beginning(self) -> None:
+        call = {"id": "c", "function": {"name": "f", "arguments": "{}"}}
+        called = self.messages({"role": "assistant", "content": "", "tool_calls": [call]})
+        assert [message["content"] for message in called] == ["", "so far"]

@@ -134,3 +134,60 @@ def test_an_empty_finish_reason_is_none() -> None:
 
 def test_text_after_its_finish_reason_is_kept() -> None:
     assert events_of(delta(content="a", finish="stop"), delta(content="b")) == [Text("a"), Text("b")]
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        ([{"type": "reasoning.text", "text": "hm"}], [Reasoning("hm")]),
+        ([{"type": "reasoning.summary", "summary": "hm"}], [Reasoning("hm")]),
+        ([{"type": "reasoning.text", "signature": "s"}], [Reasoning("", signature="openai_chat:s")]),
+        ([{"type": "reasoning.encrypted", "data": "x"}, "what?"], []),
+        ([], []),
+        ("what?", []),
+    ],
+)
+def test_reasoning_that_stands_in_its_details_only(details: object, expected: list[object]) -> None:
+    """OpenRouter's form. A signature says whose it is: another provider must not be sent it as its own."""
+    chunk = delta(content="Hi", reasoning=None, reasoning_details=details)
+    assert events_of(chunk) == [*expected, Text("Hi")]
+
+
+def test_reasoning_in_both_forms_is_told_once_and_its_signature_kept() -> None:
+    details = [{"type": "reasoning.text", "text": "hm", "signature": "s"}]
+    assert events_of(delta(reasoning="hm", reasoning_details=details)) == [
+        Reasoning("hm"),
+        Reasoning("", signature="openai_chat:s"),
+    ]
+
+
+def test_a_signature_of_a_thinking_part() -> None:
+    part = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "signature": "s"}
+    assert events_of(delta(content=[part])) == [Reasoning("hm"), Reasoning("", signature="openai_chat:s")]
+
+
+@pytest.mark.parametrize(
+    ("stop_reason", "facts"),
+    [("###", [Metadata({"stop_sequence": "###"})]), (7, [Metadata({"stop_token": 7})]), (None, [])],
+)
+def test_what_ended_a_choice(stop_reason: object, facts: list[object]) -> None:
+    """vLLM."""
+    stop = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": stop_reason}]}
+    events = whole(OpenAIDecoder(), sse(delta(content="a"), stop, DONE))
+    assert events == [Text("a"), *facts, Done("stop")]
+
+
+@pytest.mark.parametrize(("reason", "status"), [("error", 502), ("abort", 502), ("insufficient_system_resource", 503)])
+def test_a_finish_reason_that_is_no_finish(reason: str, status: int) -> None:
+    """An answer that was broken off must not look whole: portkey #1797, in another dress. Its text is kept."""
+    decoder = OpenAIDecoder()
+    with pytest.raises(ProviderRejected) as caught:
+        decoder.feed(sse(delta(content="a"), delta(finish=reason, content="b"), DONE))
+    assert decoder.pending == [Text("a"), Text("b")]
+    assert (caught.value.http_status, caught.value.upstream_code) == (status, reason)
+    assert caught.value.retryable
+
+
+def test_log_probabilities_that_are_a_number_make_no_event() -> None:
+    """Together."""
+    assert events_of(delta(logprobs=-0.5, content=""), delta(logprobs=-0.5, content="a")) == [Text("a")]

@@ -264,3 +264,52 @@ def test_a_body_of_blanks_is_truncated() -> None:
 def test_a_web_page_is_no_answer() -> None:
     with pytest.raises(ProviderProtocolError, match="web page"):
         OpenAIDecoder().feed(b"\n<!DOCTYPE html>")
+
+
+GROQ = {"id": "c", "x_groq": {"id": "req_1"}}
+GROQ_USAGE = {"prompt_tokens": 3, "completion_tokens": 2}
+
+
+@pytest.mark.parametrize("text", ["a", "\ud83d"], ids=["strict", "lenient"])
+def test_usage_that_groq_tells_beside_the_choices(text: str) -> None:
+    chunks = [delta(content="") | GROQ, delta(content=text), STOP | {"x_groq": {"id": "req_1", "usage": GROQ_USAGE}}]
+    events = whole(OpenAIDecoder(), sse(*chunks, DONE))
+    assert [event for event in events if isinstance(event, Usage)] == [Usage(3, 2)]
+    assert events[-1] == Done("stop")
+
+
+def test_usage_as_openai_tells_it_goes_before_groqs() -> None:
+    chunks = [delta(content="a") | GROQ, {"choices": [], "usage": {"prompt_tokens": 9}}]
+    events = whole(OpenAIDecoder(), sse(*chunks, STOP | {"x_groq": {"usage": GROQ_USAGE}}, DONE))
+    assert Usage(9, 0) in events
+
+
+def test_an_error_that_groq_tells_beside_the_choices() -> None:
+    decoder = OpenAIDecoder()
+    with pytest.raises(ProviderRejected) as caught:
+        decoder.feed(sse(delta(content="a") | GROQ, delta(content="b") | {"x_groq": {"error": "over capacity"}}))
+    assert caught.value.message == "over capacity"
+    assert decoder.pending == [Metadata({"id": "c"}), Text("a"), Text("b")]
+
+
+def test_what_groq_tells_may_be_anything() -> None:
+    chunks = [delta(content="a") | {"x_groq": 7}, delta(content="b") | {"id": "c", "x_groq": "?"}]
+    events = whole(OpenAIDecoder(), sse(*chunks, STOP | {"x_groq": None}, DONE))
+    assert events == [Text("a"), Metadata({"id": "c"}), Text("b"), Done("stop")]
+
+
+def test_timings_are_told_before_usage() -> None:
+    """llama.cpp. Timings in every chunk would be an event a token."""
+    chunks = [delta(content="a") | {"timings": {"n": 1}}, STOP]
+    end = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}, "timings": {"n": 2}}
+    events = whole(OpenAIDecoder(), sse(*chunks, end, DONE))
+    assert events == [Text("a"), Metadata({"timings": {"n": 2}}), Usage(1, 1), Done("stop")]
+
+
+def test_frames_that_differ_in_their_text_only() -> None:
+    """One frame a read: the second is decoded in full and learned from, the third read by what it shares with it."""
+    decoder = OpenAIDecoder()
+    texts = ["a", "b", "c", "", "d"]
+    events = [event for text in texts for event in decoder.feed(sse({"id": "x"} | delta(content=text)))]
+    assert events == [Metadata({"id": "x"}), *(Text(text) for text in texts if text)]
+    assert decoder.feed(sse(STOP, DONE)) == [Done("stop")]

@@ -40,6 +40,33 @@ def refused(
             None,
             None,
         ),
+        (
+            {
+                "object": "error",
+                "message": {"detail": [{"loc": ["body", "n"], "msg": "bad"}]},
+                "type": "t",
+                "code": None,
+            },
+            "body.n: bad",
+            "t",
+            None,
+        ),
+        ({"error_type": "context_length_exceeded", "error_message": "m"}, "m", "context_length_exceeded", None),
+        (
+            {
+                "error": {
+                    "code": 502,
+                    "message": "m",
+                    "metadata": {"error_type": "provider_unavailable", "raw": "Busy."},
+                }
+            },
+            "m: Busy.",
+            "provider_unavailable",
+            None,
+        ),
+        ({"error": {"message": "m", "metadata": {"raw": '{"error":{"message":"Busy."}}'}}}, "m: Busy.", None, None),
+        ({"error": {"message": "m", "metadata": {"raw": 7}}}, "m", None, None),
+        ({"error": {"message": "m", "metadata": "?"}}, "m", None, None),
         ("just text", "just text", None, None),
         (b"upstream connect error", "upstream connect error", None, None),
     ],
@@ -169,6 +196,10 @@ def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
         ({"message": "m", "code": "rate_limit_exceeded"}, 429, True),
         ({"message": "m", "type": "invalid_request_error"}, 400, False),
         ({"message": "m", "code": "insufficient_quota"}, 429, False),
+        ({"message": "m", "code": "model_not_found", "type": "invalid_request_error"}, 404, False),
+        ({"message": "m", "code": "tool_use_failed", "status_code": 400}, 400, False),
+        ({"message": "m", "code": "tool_use_failed", "type": "invalid_request_error"}, 400, False),
+        ({"error_message": "m", "error_type": "overloaded_error"}, 503, True),
         ({"message": "m", "code": 42}, 502, True),
         ("m", 502, True),
     ],
@@ -183,7 +214,16 @@ def test_an_error_inside_a_200_without_a_message() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [OPENAI, [OPENAI], {"error": "x"}, {"detail": "x"}, {"object": "error"}, {"message": "x", "code": 1}]
+    "value",
+    [
+        OPENAI,
+        [OPENAI],
+        {"error": "x"},
+        {"detail": "x"},
+        {"object": "error"},
+        {"message": "x", "code": 1},
+        {"error_message": "x"},
+    ],
 )
 def test_error_objects(value: object) -> None:
     assert is_error_object(value)

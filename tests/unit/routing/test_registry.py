@@ -1,21 +1,37 @@
+"""Names, the routes behind them, and what is taken up after a crash."""
+
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
 
-from headwater.errors import ConfigError, ProviderError, ProviderUnreachable, UnknownModel
-from headwater.events import Done, StreamId, Text, text_of
-from headwater.providers import HttpProvider, HttptoolsTransport, OpenAIChat, Registry, Replay
+from headwater.errors import (
+    ConfigError,
+    InputError,
+    ProviderError,
+    ProviderUnreachable,
+    RouteFixed,
+    UnknownModel,
+    UnknownRoute,
+)
+from headwater.events import Done, Event, Metadata, StreamId, Text, text_of
+from headwater.providers import HttpProvider, HttptoolsTransport, OpenAIChat, Replay
+from headwater.providers.ports import Continuation, Held
 from headwater.request import ChatRequest, encode_request
+from headwater.routing import Registry, TargetSettings
+from headwater.routing import registry as module
 from headwater.streams.fold import Fold, fold
 from headwater.streams.log import StreamRecord
 from headwater.streams.ports import Producer, Writer
+from headwater.tables import Price, ProviderTable, RouteTable, Target
 from tests.conformance.providers.kit import KeepingWriter
-from tests.upstream import Upstream, closed_url, prompt
+from tests.upstream import Upstream
+
+from .kit import Clock
 
 
 class Listing:
@@ -24,7 +40,7 @@ class Listing:
     def __init__(self, name: str, *models: str) -> None:
         self.name = name
         self.listed = models
-        self.error: ProviderError | None = None
+        self.error: Exception | None = None
         self.asked = 0
         self.closed = False
         self.gate: asyncio.Event | None = None
@@ -44,6 +60,14 @@ class Listing:
         self.closed = True
 
 
+class Lasting(Listing):
+    """Its answers go on by themselves, and are found again by their id."""
+
+    def continuation(self, request: ChatRequest, model: str, held: Held) -> Continuation | None:
+        again = held.resumable and "id" in held.facts
+        return Continuation(Saying("the rest"), exact=True) if again else None
+
+
 class Saying:
     def __init__(self, text: str) -> None:
         self.text = text
@@ -52,17 +76,10 @@ class Saying:
         writer.write([Text(self.text), Done("stop")])
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 async def target(registry: Registry, model: str | None) -> tuple[str, str, str]:
     route = await registry.resolve(model)
-    return route.model, route.provider.name, route.upstream_model
+    (only,) = route.targets
+    return route.model, only.provider.name, only.model
 
 
 class TestResolve:
@@ -151,9 +168,21 @@ class TestModels:
         assert await registry.models() == [("m1", "good")]
         assert await target(registry, "m1") == ("m1", "good", "m1")
 
+    @pytest.mark.parametrize("error", [ConfigError("a header with a line break"), KeyError("a plug-in's bug")])
+    async def test_nor_one_that_is_broken(self, error: Exception) -> None:
+        bad, good = Listing("bad"), Listing("good", "m1")
+        bad.error = error
+        registry = Registry([bad, good])
+        assert await registry.models() == [("m1", "good")]
+        with pytest.raises(ConfigError if isinstance(error, ConfigError) else ProviderError):
+            await registry.resolve(None)
+
     async def test_names_taken_are_shown_with_their_provider(self) -> None:
-        registry = Registry([Listing("a", "m1", "m1"), Listing("b", "m1", "m2")])
-        assert await registry.models() == [("m1", "a"), ("b/m1", "b"), ("m2", "b")]
+        registry = Registry([Listing("a", "m1", "m1"), Listing("b", "m1", "m2", "b/m1")])
+        assert registry.names == ["a", "b"]
+        assert await registry.models() == [("m1", "a"), ("b/m1", "b"), ("m2", "b"), ("b/b/m1", "b")]
+        registry = Registry([Listing("b", "m1")], routes={"m1": table("b"), "b/m1": table("b")})
+        assert await registry.models() == [("m1", "b"), ("b/m1", "b")]
 
     async def test_lists_are_kept_for_a_while(self) -> None:
         clock, listing = Clock(), Listing("a", "m1")
@@ -204,6 +233,129 @@ class TestModels:
         assert listing.asked == 1
 
 
+def table(*targets: Target | str, **fields: Any) -> RouteTable:
+    made = [Target(provider=target) if isinstance(target, str) else target for target in targets]
+    return RouteTable(targets=made, **fields)
+
+
+class TestRoutes:
+    def registry(self, **routes: RouteTable) -> Registry:
+        return Registry([Listing("a", "m1"), Listing("b", "m1")], routes=routes)
+
+    async def test_a_table_becomes_a_route(self) -> None:
+        fields: dict[str, Any] = {
+            "max_attempts": 9, "max_cost": 2.5, "hedge_after_s": 3.0, "continue_answers": True, "max_continuations": 4,
+        }  # fmt: skip
+        registry = self.registry(best=table(Target(provider="a", model="m1"), "b", attempts=5, **fields))
+        route = await registry.resolve("best")
+        assert [(target.provider.name, target.model) for target in route.targets] == [("a", "m1"), ("b", "best")]
+        policy = route.policy
+        assert {name: getattr(policy, name) for name in fields} == fields
+        assert (policy.fallback, policy.attempts, route.provider_name) == (True, 5, "a")
+
+    @pytest.mark.parametrize(
+        ("made", "attempts"), [(table("a"), 3), (table("a", "b"), 2), (table("a", "b", fallback=False), 3)]
+    )
+    async def test_attempts_where_the_table_names_none(self, made: RouteTable, attempts: int) -> None:
+        route = await self.registry(best=made).resolve("best")
+        assert (route.policy.attempts, route.policy.fallback) == (attempts, made.fallback)
+
+    @pytest.mark.parametrize(
+        ("weights", "expected"),
+        [((None, None), [1.0, 0.0]), ((2, 3), [2.0, 3.0]), ((None, 3), [0.0, 3.0])],
+    )
+    async def test_weights(self, weights: tuple[float | None, ...], expected: list[float]) -> None:
+        targets = [Target(provider=name, weight=weight) for name, weight in zip("ab", weights, strict=True)]
+        route = await self.registry(best=table(*targets)).resolve("best")
+        assert [target.weight for target in route.targets] == expected
+
+    async def test_prices(self) -> None:
+        """The table's own, that of the provider's model, that of the model."""
+        own, exact, plain = Price(input=1), Price(input=2), Price(input=3)
+        registry = Registry(
+            [Listing("a", "m1", "m2"), Listing("b", "b/m2")],
+            prices={"a/m1": exact, "m1": plain, "m2": plain},
+            routes={"best": table(Target(provider="a", model="m1", price=own), Target(provider="a", model="m1"), "b")},
+        )
+        assert [target.price for target in (await registry.resolve("best")).targets] == [own, exact, None]
+        for model, price in (("m1", exact), ("m2", plain), ("b/m2", plain), ("b/other", None)):
+            assert (await registry.resolve(model)).targets[0].price == price
+
+    async def test_limits_and_settings(self) -> None:
+        registry = Registry(
+            [Listing("a", "m1"), Listing("b", "m2")],
+            limits={"a": ProviderTable(max_concurrent=3, idle_timeout_s=7)},
+            settings=TargetSettings(idle_timeout_s=9),
+            routes={"best": table(Target(provider="a", max_concurrent=1), "b")},
+        )
+        first, second = (await registry.resolve("best")).targets
+        assert (len(first.gates), first.idle_timeout_s) == (2, 7)
+        assert (len(second.gates), second.idle_timeout_s) == (2, 9)
+        (lone,) = (await registry.resolve("m1")).targets
+        assert lone.gates == first.gates[1:]  # one provider, one gate
+
+    async def test_a_route_wins_over_a_listed_name_and_needs_no_listing(self) -> None:
+        listing = Listing("a", "m1")
+        registry = Registry([listing, Listing("b", "m1")], routes={"m1": table("b")})
+        assert (await registry.resolve("m1")).provider_name == "b"
+        assert listing.asked == 0
+        assert await registry.models() == [("m1", "b"), ("a/m1", "a"), ("b/m1", "b")]
+        with pytest.raises(UnknownModel, match="there are: m1"):
+            await registry.resolve("m2")
+
+    @pytest.mark.parametrize(
+        ("name", "made", "why"),
+        [
+            ("best", table("c"), r"routes\.best\.targets\[0\]\.provider: .* 'c'; there are: a, b"),
+            ("", table("a"), "name"),
+        ],
+    )
+    def test_what_cannot_be_a_route(self, name: str, made: RouteTable, why: str) -> None:
+        with pytest.raises(ConfigError, match=why):
+            self.registry(**{name: made})
+        with pytest.raises(InputError, match=why):
+            self.registry().set_route(name, made)
+
+    def test_without_any_provider(self) -> None:
+        with pytest.raises(InputError, match="there are: none"):
+            Registry([]).set_route("best", table("a"))
+
+    async def test_they_are_made_replaced_and_removed(self) -> None:
+        registry = self.registry()
+        limited = table(Target(provider="a", max_concurrent=1))
+        assert registry.set_route("best", limited)
+        (target,) = (await registry.resolve("best")).targets
+        target.gates[0].enter()
+        assert registry.upstreams.running == 1
+        assert not registry.set_route("best", table("b"))
+        assert (await registry.resolve("best")).provider_name == "b"
+        assert registry.routes() == [("best", table("b"), False)]
+        registry.remove_route("best")
+        assert registry.routes() == []
+        assert registry.upstreams.running == 0
+        with pytest.raises(UnknownModel):
+            await registry.resolve("best")
+        with pytest.raises(UnknownRoute):
+            registry.remove_route("best")
+
+    def test_those_of_the_settings_stay(self) -> None:
+        registry = self.registry(fixed=table("a"))
+        registry.set_route("own", table("b"))
+        assert [(info.name, info.fixed) for info in registry.routes()] == [("fixed", True), ("own", False)]
+        with pytest.raises(RouteFixed):
+            registry.set_route("fixed", table("b"))
+        with pytest.raises(RouteFixed):
+            registry.remove_route("fixed")
+
+    def test_there_are_only_so_many(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(module, "MAX_ROUTES", 1)
+        registry = self.registry()
+        registry.set_route("one", table("a"))
+        with pytest.raises(InputError, match="1 routes already"):
+            registry.set_route("two", table("a"))
+        registry.set_route("one", table("b"))
+
+
 class TestClose:
     async def test_closes_everything(self) -> None:
         listing, transport = Listing("a", "m1"), HttptoolsTransport()
@@ -249,48 +401,39 @@ class TestRecover:
         assert text_of(writer.events).startswith(" Welcome to Headwater")
         assert registry.recover(record("a", "m1"), fold(held)) is None
 
+    async def test_a_stream_of_a_route_finds_it_again(self) -> None:
+        registry = Registry([Listing("a"), Listing("b")], routes={"best": table("b")})
+        producer = registry.recover(record("gone", "best"), Fold())
+        assert producer is not None
+        writer = KeepingWriter()
+        await producer.run(writer)
+        assert text_of(writer.events) == "b says best"
+
+    def test_with_content_it_goes_on_where_the_route_says_so(self) -> None:
+        opted = {"best": table("a", continue_answers=True), "plain": table("a")}
+        registry = Registry([Listing("a")], routes=opted)
+        assert registry.recover(record("a", "best"), fold([Text("#")])) is not None
+        assert registry.recover(record("a", "plain"), fold([Text("#")])) is None
+
+    async def test_or_where_the_same_generation_still_runs(self) -> None:
+        """A background response with content, after a crash: only its facts tell of it."""
+        held: list[Event] = [Metadata({"id": "r1"}), Text("a")]
+        provider = Lasting("a", "m1")
+        registry = Registry([provider, Listing("b")], routes={"best": table("a"), "other": table("b", "a")})
+        for name in ("best", "other", "a/m1"):
+            producer = registry.recover(record("a", name), fold(held))
+            assert producer is not None
+            writer = KeepingWriter(held=held)
+            await producer.run(writer)
+            assert text_of(writer.events) == "the rest"
+        assert registry.recover(record("a", "best"), fold([Text("a")])) is None
+
     async def test_what_cannot_be_recovered(self) -> None:
         registry = Registry([Listing("a", "m1")])
         assert registry.recover(record("gone", "m1"), Fold()) is None
         assert registry.recover(record("a", "m1", with_request=False), Fold()) is None
         damaged = msgspec.structs.replace(record("a", "m1"), request=b"{")
         assert registry.recover(damaged, Fold()) is None
-
-
-class TestFromEnvironment:
-    @pytest.fixture
-    async def upstream(self) -> AsyncIterator[Upstream]:
-        async with Upstream() as server:
-            yield server
-
-    async def test_everything_at_once(self, upstream: Upstream, tmp_path: Path) -> None:
-        (tmp_path / "talk.jsonl").write_text("")
-        environ = {"OPENAI_BASE_URL": upstream.openai_url, "OLLAMA_HOST": upstream.url}
-        registry = await Registry.from_environment(environ, recordings_dir=tmp_path, replay_pace=0)
-        assert registry.names == ["openai", "ollama", "replay"]
-        listed = [item.model for item in await registry.models()]
-        assert listed == ["fake-1", "fake-mini", "ollama/fake-1", "ollama/fake-mini", "replay/talk", "replay/welcome"]
-        assert (await target(registry, "anything"))[1] == "openai"
-        route = await registry.resolve("ollama/fake-1")
-        request = ChatRequest("ollama/fake-1", [{"role": "user", "content": prompt(tokens=3)}])
-        writer = KeepingWriter()
-        await route.producer(request).run(writer)
-        assert upstream.requests[-1].path == "/api/chat"
-        assert upstream.requests[-1].body["model"] == "fake-1"
-        await registry.close()
-        await upstream.until(lambda: upstream.open_connections == 0)
-
-    async def test_a_variable_that_cannot_work(self) -> None:
-        before = asyncio.all_tasks()
-        with pytest.raises(ConfigError):
-            await Registry.from_environment({"OPENAI_BASE_URL": "nonsense"})
-        assert asyncio.all_tasks() == before
-
-    async def test_a_provider_that_is_down(self) -> None:
-        environ = {"OPENAI_BASE_URL": f"{closed_url()}/v1", "OLLAMA_HOST": "127.0.0.1:1"}
-        registry = await Registry.from_environment(environ)
-        assert [item.model for item in await registry.models()] == ["replay/welcome"]
-        await registry.close()
 
 
 async def test_two_providers_of_one_kind(  # as a gateway with two compatible servers is configured

@@ -1,0 +1,53 @@
+"""Providers from other packages: entry points of the group `headwater.providers`.
+
+An entry point is a callable that takes `ProviderOptions` and returns a `WireProtocol`, several, or a `Provider`. Its
+name is used as `type` in a provider's table. Only the one that is asked for is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+
+from ..errors import ConfigError
+from .options import Made, Maker, ProviderOptions
+
+GROUP = "headwater.providers"
+
+
+def plugin_names() -> list[str]:
+    """The names of all that are installed, sorted."""
+    return sorted(entry_points(group=GROUP).names)
+
+
+def plugin(name: str) -> Maker | None:
+    """The maker of that name; None where no package has it. Raises `ConfigError` for one that does not import."""
+    found = next(iter(entry_points(group=GROUP, name=name)), None)
+    if found is None:
+        return None
+    # Whatever another package raises, on import or with its options, is told as that package's fault.
+    try:
+        make = found.load()
+    except Exception as exc:
+        raise ConfigError(f"the provider plug-in {name} ({found.value}) does not load: {_said(exc)}") from exc
+    if not callable(make):
+        raise ConfigError(f"the provider plug-in {name} ({found.value}) is not callable")
+
+    def checked(options: ProviderOptions) -> Made:
+        try:
+            made = make(options)
+        except ConfigError:
+            raise
+        except Exception as exc:
+            raise ConfigError(f"the provider plug-in {name} failed: {_said(exc)}") from exc
+        parts = made if isinstance(made, Sequence) and made else [made]
+        if not (hasattr(made, "producer") or all(hasattr(part, "decoder") for part in parts)):
+            raise ConfigError(f"the provider plug-in {name} made a {type(made).__name__}, which is no provider")
+        return made  # type: ignore[no-any-return]
+
+    return checked
+
+
+def _said(exc: Exception) -> str:
+    """One line."""
+    return " ".join(f"{type(exc).__name__}: {exc}".split())[:300]

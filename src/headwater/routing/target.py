@@ -1,0 +1,138 @@
+"""A target at run time: a provider and a model, with the gates, the breaker, the watchdogs and the price that apply."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from ..providers.ports import Provider
+from ..streams.admission import Gate
+from ..tables import Limits, Price
+from .breaker import Breaker
+
+# Names of models come from callers where a provider takes any: what they leave behind must be bounded.
+_MAX_BREAKERS = 1000
+
+
+class TargetSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Defaults for what a target's own table leaves open. Seconds."""
+
+    first_token_timeout_s: float = 120.0
+    idle_timeout_s: float = 60.0
+    queue_timeout_s: float = 30.0
+    breaker_failures: int = 5
+    breaker_open_s: float = 10.0
+    priority_ageing_s: float = 10.0
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """`model`: the provider's own name. Slots of all `gates` are taken, in their order.
+
+    The target's own comes before its provider's: who waits for one target must not hold a slot that others could use.
+    """
+
+    provider: Provider
+    model: str
+    breaker: Breaker
+    gates: tuple[Gate, ...] = ()
+    weight: float = 0.0
+    price: Price | None = None
+    first_token_timeout_s: float = 120.0
+    idle_timeout_s: float = 60.0
+    queue_timeout_s: float = 30.0
+
+    @property
+    def name(self) -> str:
+        """As people read it."""
+        return f"{self.provider.name}/{self.model.removeprefix(f'{self.provider.name}/')}"
+
+
+class Upstreams:
+    """The state that outlives requests and routes: one gate a provider, one gate a target, one breaker a model."""
+
+    def __init__(self, settings: TargetSettings, *, now: Callable[[], float] = time.monotonic) -> None:
+        self.settings = settings
+        self._now = now
+        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._gates: dict[tuple[str, ...], tuple[Limits, Gate]] = {}
+
+    @property
+    def breakers(self) -> dict[tuple[str, str], Breaker]:
+        """By provider and model."""
+        return self._breakers
+
+    @property
+    def running(self) -> int:
+        """Slots taken now, over all gates."""
+        return sum(gate.running for _, gate in self._gates.values())
+
+    def target(
+        self,
+        provider: Provider,
+        model: str,
+        *,
+        provider_limits: Limits,
+        own: Limits | None = None,
+        route: str = "",
+        weight: float = 0.0,
+        price: Price | None = None,
+    ) -> Target:
+        """`own`: the limits of this target in `route`; what they leave open is the provider's, then the settings'."""
+        gates = [self._gate((provider.name,), provider_limits)]
+        if own is not None:
+            gates.insert(0, self._gate((provider.name, model, route), own))
+        given = [limits for limits in (own, provider_limits) if limits is not None]
+        settings = self.settings
+        return Target(
+            provider=provider,
+            model=model,
+            breaker=self._breaker(provider.name, model),
+            gates=tuple(gates),
+            weight=weight,
+            price=price,
+            first_token_timeout_s=_first([x.first_token_timeout_s for x in given], settings.first_token_timeout_s),
+            idle_timeout_s=_first([x.idle_timeout_s for x in given], settings.idle_timeout_s),
+            queue_timeout_s=_first([x.queue_timeout_s for x in given], settings.queue_timeout_s),
+        )
+
+    def _breaker(self, provider: str, model: str) -> Breaker:
+        breaker = self._breakers.get((provider, model))
+        if breaker is None:
+            if len(self._breakers) >= _MAX_BREAKERS:
+                self._forget_breakers()
+            settings = self.settings
+            breaker = Breaker(failures=settings.breaker_failures, open_s=settings.breaker_open_s, now=self._now)
+            self._breakers[provider, model] = breaker
+        return breaker
+
+    def _forget_breakers(self) -> None:
+        """Those that do nothing; where there are none, the oldest half."""
+        kept = {key: known for key, known in self._breakers.items() if known.state != "closed"}
+        if len(kept) >= _MAX_BREAKERS:
+            kept = dict(list(kept.items())[_MAX_BREAKERS // 2 :])
+        self._breakers = kept
+
+    def forget(self, route: str) -> None:
+        """The route is gone, and with it the gates of its targets; who runs there gives back to gates unseen."""
+        self._gates = {key: known for key, known in self._gates.items() if len(key) == 1 or key[2] != route}
+
+    def _gate(self, key: tuple[str, ...], limits: Limits) -> Gate:
+        """One that limits nothing still counts. A changed table gets a new gate; who runs gives back to the old."""
+        known = self._gates.get(key)
+        if known is not None and known[0] == limits:
+            return known[1]
+        gate = Gate(
+            limits.max_concurrent,
+            limits.max_queued,
+            requests_per_minute=limits.requests_per_minute,
+            tokens_per_minute=limits.tokens_per_minute,
+            ageing_s=self.settings.priority_ageing_s,
+        )
+        self._gates[key] = limits, gate
+        return gate
+
+
+def _first(values: list[float | None], default: float) -> float:
+    return next((value for value in values if value is not None), default)

@@ -1,0 +1,48 @@
+"""Waiting for a slot, in sight of the stream's viewers."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..errors import QueueTimeout
+from ..events import Status
+from .admission import Ticket
+from .ports import Writer
+
+# How often a waiting stream looks whether its place has changed. Each change is an event that is stored.
+LOOK_INTERVAL_S = 1.0
+
+
+async def wait_for_slot(ticket: Ticket, writer: Writer, *, timeout_s: float, where: str = "") -> None:
+    """Return when the ticket is granted. Meanwhile `status` events `queued` tell its `position` (1: the next).
+
+    The place is told at once and again when it has changed, about once a second at most; it grows where a higher
+    priority overtakes. `where` names the provider whose slot is waited for; empty: the whole server's.
+
+    Raises `QueueTimeout` after `timeout_s`. Whatever it raises, also when it is cancelled, the caller still holds the
+    ticket and releases it.
+    """
+    granted = ticket.granted
+    if granted is None:
+        return
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + timeout_s
+    told = 0
+    while not granted.done():
+        position = ticket.position
+        if position != told:
+            writer.write([_queued(position, where)])
+            told = position
+        left_s = deadline - loop.time()
+        if left_s <= 0:
+            at = f" of {where}" if where else ""
+            raise QueueTimeout(f"no slot{at} within {timeout_s:g} s", retry_after_s=ticket.retry_after_s)
+        await asyncio.wait((granted,), timeout=min(left_s, LOOK_INTERVAL_S))
+    # Raises where the ticket was released while this waited.
+    granted.result()
+
+
+def _queued(position: int, where: str) -> Status:
+    if not where:
+        return Status("queued", position=position)
+    return Status("queued", f"waiting for {where}", position=position, data={"provider": where})
