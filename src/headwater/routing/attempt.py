@@ -45,7 +45,8 @@ async def attempt(
         for gate in target.gates:
             ticket = gate.enter(demand.priority, demand.tokens)
             tickets.append(ticket)
-            await wait_for_slot(ticket, writer, timeout_s=target.queue_timeout_s, where=target.name)
+            if ticket.granted is not None:
+                await wait_for_slot(ticket, writer, timeout_s=target.queue_timeout_s, where=target.name)
         entry = ledger.open(target, writer, rejoins=rejoins)
         try:
             return await _call(target, producer, writer, ledger, entry)

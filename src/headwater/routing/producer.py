@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HeadwaterError, InputError, Interrupted, StreamEnded
 from ..events import Status
-from ..providers.ports import Continuation, Held, Positioned, SupportsAbandon
+from ..providers.ports import Continuation, Held, SupportsAbandon
 from ..request import ChatRequest
 from ..streams.ports import Producer, Writer
 from .attempt import attempt, demand_of
@@ -62,7 +62,7 @@ class _Journey:
         self._candidates = _Candidates(request, targets, first)
         self._targets = list(targets)
         self._serving: Target | None = None
-        self._position: Positioned | None = None
+        self._asked: Producer | None = None
         self._seams = 0
         demand = demand_of(request)
         self._ledger = Ledger(
@@ -178,7 +178,7 @@ class _Journey:
         self._seams = max(self._seams, seams_in(history))
         if self._seams >= self._policy.max_continuations or self._exhausted:
             raise error
-        position = self._position.position if self._position is not None else None
+        position: int | None = getattr(self._asked, "position", None)  # see `providers.ports.Positioned`
         held = held_of(history, dict(self._writer.fold.served or {}), position=position)
         coming = self._next(error, held)
         if coming is None:
@@ -229,7 +229,7 @@ class _Journey:
 
     def _ask(self, target: Target, producer: Producer) -> None:
         self._serving = target
-        self._position = producer if isinstance(producer, Positioned) else None
+        self._asked = producer
 
     def _abandon(self) -> None:
         """Nobody will ask again for what the last target may still be generating (open-webui #1567)."""

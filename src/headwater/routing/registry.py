@@ -87,6 +87,7 @@ class Registry:
         self._fixed: dict[str, RouteTable] = {}
         self._own: dict[str, RouteTable] = {}
         self._routes: dict[str, Route] = {}
+        self._lone_routes: dict[tuple[str, str, str], Route] = {}
         for name, table in (routes or {}).items():
             try:
                 self._routes[name] = self._route_of(check_name(name, where="routes"), table)
@@ -140,12 +141,20 @@ class Registry:
         return self._lone(model, provider, rest) if provider is not None and rest else None
 
     def _lone(self, model: str, provider: Provider, upstream_model: str) -> Route:
-        """The route of a model that no table names."""
+        """The route of a model that no table names. Kept, because most requests are for the same few."""
+        known = self._lone_routes.get((model, provider.name, upstream_model))
+        if known is not None:
+            return known
+        if len(self._lone_routes) >= MAX_ROUTES:
+            self._lone_routes.clear()
         limits = self._limits.get(provider.name, _NO_LIMITS)
         target = self.upstreams.target(
             provider, upstream_model, provider_limits=limits, weight=1.0, price=self._price(provider, upstream_model)
         )
-        return Route(model=model, targets=[target], policy=Policy(attempts=_ATTEMPTS_ALONE, retry=self._retry))
+        policy = Policy(attempts=_ATTEMPTS_ALONE, retry=self._retry)
+        route = Route(model=model, targets=[target], policy=policy, draw=self._draw)
+        self._lone_routes[model, provider.name, upstream_model] = route
+        return route
 
     def _price(self, provider: Provider, model: str) -> Price | None:
         plain = model.removeprefix(f"{provider.name}/")
