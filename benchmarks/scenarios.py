@@ -237,6 +237,21 @@ def micro(bench: Bench) -> Table:
     return Table("Pieces of the event path", ("piece", "µs"), rows, (), (), pieces)
 
 
+def cancel(bench: Bench) -> Table:
+    """From a cancel to the closed upstream connection, in a process of its own beside other answers."""
+    command = ["taskset", "-c", str(bench.server_core), sys.executable, "-m", "benchmarks.cancel"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise BenchmarkError(f"cancel: {done.stderr[-2000:]}")
+    states = json.loads(done.stdout)
+    rows = [(state, *(f"{ms:.2f}" for ms in times.values())) for state, times in states.items()]
+    slowest = max(times["p99"] for times in states.values())
+    figure = Figure("cancel reaches the provider, slowest state's p99", slowest, "ms", 100)
+    return Table(
+        "Cancel to closed upstream connection (ms)", ("state", "p50", "p99", "max"), rows, [figure], (), states
+    )
+
+
 SCENARIOS: dict[str, Callable[[Bench], Table]] = {
     "checks": checks,
     "startup": startup,
@@ -246,6 +261,7 @@ SCENARIOS: dict[str, Callable[[Bench], Table]] = {
     "request": request,
     "catchup": catchup,
     "idle": idle,
+    "cancel": cancel,
     "micro": micro,
 }
 

@@ -64,6 +64,65 @@ async def test_models_are_those_of_the_registry(settings: Settings) -> None:
             await runtime.Directory(bare.registry, created=7).resolve(None)
 
 
+CONFIG = """
+breaker_failures = 7
+queue_timeout_s = 9.0
+
+[providers.openai]
+max_concurrent = 3
+
+[providers.local]
+type = "vllm"
+base_url = "{url}"
+models = ["tiny"]
+
+[prices."tiny"]
+input = 1.0
+
+[routes.best]
+[[routes.best.targets]]
+provider = "local"
+model = "tiny"
+[[routes.best.targets]]
+provider = "openai"
+"""
+
+
+async def test_the_registry_follows_tables_and_environment(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Upstream() as upstream:
+        monkeypatch.setenv("OPENAI_BASE_URL", upstream.openai_url)
+        monkeypatch.setenv("OLLAMA_HOST", upstream.url)
+        path = tmp_path / "headwater.toml"
+        path.write_text(CONFIG.format(url=upstream.openai_url))
+        registry = await runtime.open_registry(load_settings(config=path, data_dir=tmp_path))
+        assert registry.names == ["openai", "local", "ollama", "replay"]
+        names = [listed.model for listed in await registry.models()]
+        assert names == ["best", "fake-1", "fake-mini", "tiny", "ollama/fake-1", "ollama/fake-mini", "replay/welcome"]
+        first, second = (await registry.resolve("best")).targets
+        assert (first.provider.name, first.model, first.queue_timeout_s) == ("local", "tiny", 9.0)
+        assert first.price is not None
+        assert (second.provider.name, second.model) == ("openai", "best")
+        # A name that no route and no list knows goes to `openai` unchanged.
+        unknown = await registry.resolve("gpt-of-tomorrow")
+        assert (unknown.provider_name, unknown.targets[0].model) == ("openai", "gpt-of-tomorrow")
+        held = [unknown.targets[0].gates[0].enter() for _ in range(3)]
+        assert not any(ticket.waiting for ticket in held)
+        assert second.gates[-1].enter().waiting  # one provider, one gate
+        await registry.close()
+        await upstream.until(lambda: upstream.open_connections == 0)
+
+
+async def test_a_table_that_cannot_work_leaves_nothing_open(tmp_path: Path, settings: Settings) -> None:
+    before = asyncio.all_tasks()
+    path = tmp_path / "headwater.toml"
+    path.write_text('[routes.best]\ntargets = [{ provider = "nobody" }]')
+    with pytest.raises(ConfigError, match=r"routes\.best\.targets\[0\]\.provider: there is no provider 'nobody'"):
+        await runtime.open_registry(load_settings(config=path, data_dir=tmp_path))
+    assert asyncio.all_tasks() == before
+
+
 async def test_connections_to_providers_end_with_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Upstream() as upstream:
         monkeypatch.setenv("OPENAI_BASE_URL", upstream.openai_url)
