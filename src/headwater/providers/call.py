@@ -9,12 +9,15 @@ to do about it is decided elsewhere (`routing`).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 
-from ..errors import HeadwaterError, ProviderError, ProviderTruncated
+from ..errors import HeadwaterError, ProviderError, ProviderProtocolError, ProviderRejected, ProviderTruncated
 from ..events import Done, Event, Metadata
 from ..streams.ports import Writer
 from .ports import Decoder, Exchange, Transport, UpstreamRequest, WireProtocol
+
+_logger = logging.getLogger(__name__)
 
 ERROR_BODY_BYTES = 65_536
 ERROR_BODY_TIMEOUT_S = 5.0
@@ -118,8 +121,8 @@ class _Receiver:
             return
         try:
             events = self._decoder.feed(chunk)
-        except ProviderError as error:
-            self._fail(error, self._decoder.pending)
+        except Exception as exc:  # noqa: BLE001 -- see `_undecodable`
+            self._undecodable(exc)
             return
         if events:
             self._write(events)
@@ -136,8 +139,8 @@ class _Receiver:
             return
         try:
             events = self._decoder.close()
-        except ProviderError as error:
-            self._fail(error, self._decoder.pending)
+        except Exception as exc:  # noqa: BLE001 -- see `_undecodable`
+            self._undecodable(exc)
             return
         self._fail(ProviderTruncated("the provider's answer ended before it was whole"), events)
 
@@ -177,7 +180,20 @@ class _Receiver:
 
     def _reject(self, status: int, headers: Mapping[str, str]) -> None:
         """The error answer is complete, or as much of it as is waited for."""
-        self._finish(self._protocol.error(status, headers, bytes(self._body[:ERROR_BODY_BYTES])))
+        try:
+            error = self._protocol.error(status, headers, bytes(self._body[:ERROR_BODY_BYTES]))
+        except Exception:
+            _logger.exception("the protocol of %s cannot read an error answer", self._protocol.name)
+            error = ProviderRejected(f"the provider answered with HTTP status {status}", status=status)
+        self._finish(error)
+
+    def _undecodable(self, exc: Exception) -> None:
+        """A decoder's own fault (a plug-in's, most likely) ends the attempt too: nobody else would (P3)."""
+        if isinstance(exc, ProviderError):
+            self._fail(exc, self._decoder.pending)
+            return
+        _logger.error("the decoder of %s failed", self._protocol.name, exc_info=exc)
+        self._fail(ProviderProtocolError("the provider's answer cannot be decoded"), ())
 
     def _fail(self, error: ProviderError, events: Sequence[Event]) -> None:
         if events:

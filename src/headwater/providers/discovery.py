@@ -22,6 +22,7 @@ from .ports import Provider, Transport
 from .presets import PRESETS, Preset, preset_name
 from .replay import Replay
 from .transport_aiohttp import AiohttpTransport
+from .transport_errors import check_headers
 from .transport_httptools import HttptoolsTransport
 
 _PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
@@ -216,6 +217,8 @@ def _made(around: Surroundings, where: str, kind: str, options: ProviderOptions)
 
 def _make(where: str, make: Maker, options: ProviderOptions) -> Made:
     try:
+        # Every request would fail on it; it is told at the start, and never with its value.
+        check_headers({**options.headers, "api-key": options.api_key})
         return make(options)
     except ConfigError as exc:
         raise ConfigError(f"{where}: {exc.message}") from exc

@@ -13,6 +13,8 @@ from ..errors import ConfigError
 from .options import Made, Maker, ProviderOptions
 
 GROUP = "headwater.providers"
+# A shorter header value ("1", "true") is none, and would blot out words.
+_SHORTEST_SECRET = 8
 
 
 def plugin_names() -> list[str]:
@@ -38,8 +40,8 @@ def plugin(name: str) -> Maker | None:
             made = make(options)
         except ConfigError:
             raise
-        except Exception as exc:
-            raise ConfigError(f"the provider plug-in {name} failed: {_said(exc)}") from exc
+        except Exception as exc:  # noqa: BLE001 -- told, but not chained: its own words may hold the options' secrets
+            raise ConfigError(f"the provider plug-in {name} failed: {_said(exc, options)}") from None
         parts = made if isinstance(made, Sequence) and made else [made]
         if not (hasattr(made, "producer") or all(hasattr(part, "decoder") for part in parts)):
             raise ConfigError(f"the provider plug-in {name} made a {type(made).__name__}, which is no provider")
@@ -48,6 +50,11 @@ def plugin(name: str) -> Maker | None:
     return checked
 
 
-def _said(exc: Exception) -> str:
-    """One line."""
-    return " ".join(f"{type(exc).__name__}: {exc}".split())[:300]
+def _said(exc: Exception, options: ProviderOptions | None = None) -> str:
+    """One line, without the secrets of `options`."""
+    said = " ".join(f"{type(exc).__name__}: {exc}".split())
+    secrets = [options.api_key, *options.headers.values()] if options is not None else []
+    for secret in secrets:
+        if len(secret) >= _SHORTEST_SECRET:
+            said = said.replace(secret, "***")
+    return said[:300]

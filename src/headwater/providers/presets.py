@@ -119,15 +119,17 @@ def _chat(
 
 def _openai(options: ProviderOptions) -> Made:
     """Both of OpenAI's APIs, Responses first, for OpenAI itself; other hosts seldom have more than the older one."""
+    host = urlsplit(options.base_url).hostname or ""
+    own = host == "api.openai.com" or host.endswith(".api.openai.com")  # us., eu.: data residency
     chat = OpenAIChat(
         options.base_url,
         api_key=options.api_key,
         headers=options.headers,
         stream=options.table.stream,
+        # Its ChatCompletionAssistantMessageParam has no such field; compatible servers behind this preset may.
+        differences=Differences(left_out_in_messages=_THOUGHTS) if own else Differences(),
         label="OpenAI",
     )
-    host = urlsplit(options.base_url).hostname or ""
-    own = host == "api.openai.com" or host.endswith(".api.openai.com")  # us., eu.: data residency
     if not options.table.stream or (options.table.api or ("responses" if own else "chat")) == "chat":
         return chat
     return (Responses(options.base_url, api_key=options.api_key, headers=options.headers), chat)
@@ -160,27 +162,35 @@ _CHAT_TAKES = frozenset({"headers", "stream"})
 _OPENAI_ONLY = frozenset(
     {"metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "store", "user"}
 )
+# Callers send an answer back as they got it; who has no use for its thinking does not get it, as with every other API.
+_THOUGHTS = frozenset({"reasoning_content"})
 _OLD_LIMIT = {"max_completion_tokens": "max_tokens"}
 
 # Schema ChatCompletionStreamRequest of https://docs.mistral.ai/api (SDK 3.7.0): what it lacks is 422 `extra_forbidden`
 # (mistralai/platform-docs-public #7), also `stream_options` (llxprt-code #114) and a message's `name` or
-# `reasoning_content` (crush #1590). Usage comes unasked, in the last chunk. Roles: system, user, assistant, tool.
+# `reasoning_content` (crush #1590; hermes-agent #253). Usage comes unasked, in the last chunk. Roles: system, user,
+# assistant, tool.
 _MISTRAL = Differences(
     renamed={**_OLD_LIMIT, "seed": "random_seed"},
     roles={"developer": "system"},
     refused=frozenset(
         {"audio", "function_call", "functions", "logit_bias", "modalities", "verbosity", "web_search_options"}
     ),
-    refused_in_messages=frozenset({"name", "reasoning_content", "refusal"}),
+    refused_in_messages=frozenset({"name", "refusal"}),
     left_out=_OPENAI_ONLY - {"metadata", "prompt_cache_key"},
+    left_out_in_messages=_THOUGHTS,
 )
-# https://console.groq.com/docs/openai, "Currently unsupported OpenAI features": 400 where they are supplied at all.
+# https://console.groq.com/docs/openai, "Currently unsupported OpenAI features": 400 where they are supplied at all,
+# and so is a message's `reasoning_content` (janhq/jan #8136).
 _GROQ = Differences(
     refused=frozenset({"logit_bias", "logprobs", "top_logprobs"}),
     refused_in_messages=frozenset({"name"}),
+    left_out_in_messages=_THOUGHTS,
     one_choice=True,
 )
-# https://api-docs.deepseek.com/api/create-chat-completion: the parameters that are not in it have no effect there.
+# https://api-docs.deepseek.com/api/create-chat-completion: what it does not list is taken to have no effect there
+# (unverified). `reasoning_content` stays in messages: since V3.2 an assistant's turn with tool calls must have it
+# while thinking, else 400 (https://api-docs.deepseek.com/guides/thinking_mode, opencode #24722).
 _DEEPSEEK = Differences(
     renamed=_OLD_LIMIT,
     roles={"developer": "system"},
@@ -189,9 +199,11 @@ _DEEPSEEK = Differences(
     formats=frozenset({"json_object", "text"}),
     one_choice=True,
 )
-# https://docs.together.ai/reference/chat-completions-1 (SDK 3.1.1): `max_tokens` only.
+# https://docs.together.ai/reference/chat-completions-1 (SDK 3.1.1): `max_tokens` only. What it leaves unanswered of
+# OpenAI's bookkeeping is unverified, and so not sent.
 _TOGETHER = Differences(renamed=_OLD_LIMIT, roles={"developer": "system"}, left_out=_OPENAI_ONLY)
-# https://lmstudio.ai/docs/app/api/endpoints/openai, "Supported payload parameters"; lmstudio-bug-tracker #189.
+# https://lmstudio.ai/docs/app/api/endpoints/openai, "Supported payload parameters"; lmstudio-bug-tracker #189. That it
+# knows no max_completion_tokens, no json_object and gives one answer only is unverified for its newest releases.
 _LM_STUDIO = Differences(renamed=_OLD_LIMIT, formats=frozenset({"json_schema", "text"}), one_choice=True)
 # tools/server/README.md of ggml-org/llama.cpp: older builds know `max_tokens` only.
 _LLAMA_CPP = Differences(renamed=_OLD_LIMIT)
@@ -287,7 +299,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             takes=_CHAT_TAKES,
         ),
         "mistral": Preset(
-            # Its answer holds the prefix: https://docs.mistral.ai/guides/prefix cuts it off.
+            # Its answer holds the prefix: https://docs.mistral.ai/guides/prefix cuts it off. That a stream does so
+            # too is unverified; where it does not, nothing is cut away.
             make=_chat(
                 "Mistral", stream_options=False, continuation="prefix", echoes_prefix=True, differences=_MISTRAL
             ),

@@ -19,6 +19,7 @@ MAX_HEAD_BYTES = 65_536
 """A security limit on a response's head, larger than any server's own limit on what it sends."""
 
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _REFUSED = frozenset({errno.ECONNREFUSED})
 _NO_ROUTE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL})
 
@@ -62,8 +63,10 @@ def closed_error() -> ProviderError:
 
 
 def check_headers(headers: Mapping[str, str]) -> None:
-    """Raises `ConfigError` for a value that would break the request (CWE-93), as a key copied with its line break."""
+    """Raises `ConfigError` for what would break the request (CWE-93), as a key copied with its line break."""
     for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ConfigError("a header for the provider has a name that no header can have")
         if not _HEADER_VALUE.fullmatch(value):
             raise ConfigError(f"the header {name} for the provider holds characters that no header can")
 

@@ -42,22 +42,34 @@ async def attempt(
     tickets: list[Ticket] = []
     used: int | None = 0
     try:
-        for gate in target.gates:
-            ticket = gate.enter(demand.priority, demand.tokens)
-            tickets.append(ticket)
-            if ticket.granted is not None:
-                await wait_for_slot(ticket, writer, timeout_s=target.queue_timeout_s, where=target.name)
+        try:
+            await _enter(target, tickets, writer, demand)
+        except Overloaded as error:
+            ledger.close(ledger.open(target, writer), "failed", error)
+            return error
         entry = ledger.open(target, writer, rejoins=rejoins)
         try:
             return await _call(target, producer, writer, ledger, entry)
         finally:
             used = _used(entry)
-    except Overloaded as error:
-        ledger.close(ledger.open(target, writer), "failed", error)
-        return error
     finally:
         for ticket in tickets:
             ticket.release(used)
+
+
+async def _enter(target: Target, tickets: list[Ticket], writer: Writer, demand: Demand) -> None:
+    """Take a slot of each gate. Raises `Overloaded`; whatever it raises, `tickets` has what is to be released."""
+    for gate in target.gates:
+        ticket = gate.enter(demand.priority, demand.tokens)
+        tickets.append(ticket)
+        if ticket.granted is None:
+            continue
+        # One slow upstream's queue must not take all slots of the server from streams of the others.
+        writer.control.lend_slot(True)
+        try:
+            await wait_for_slot(ticket, writer, timeout_s=target.queue_timeout_s, where=target.name)
+        finally:
+            writer.control.lend_slot(False)
 
 
 def _used(entry: Attempt) -> int | None:
@@ -74,7 +86,7 @@ async def _call(
     probe = breaker.begin()
     try:
         await _watched(target, producer, writer)
-    except ProviderError as error:
+    except (ProviderError, Overloaded) as error:
         if blames_target(error):
             breaker.fail(probe=probe, retry_after_s=error.retry_after_s)
         else:

@@ -5,25 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import InputError
-from ..events import Event, JsonObject, Reasoning, Status, Text, ToolCall
+from ..events import Event, JsonObject, Metadata, Reasoning, Status, Text, ToolCall
 from ..providers.ports import Continuation, Held, SupportsContinuation
 from ..request import ChatRequest
 from .target import Target
 
 SEAM_STAGE = "continuing"
+EXACT = "exact"
+"""In a seam's data, and true: the same generation goes on."""
+
+_ANEW = frozenset({"retrying", "fallback", SEAM_STAGE})
 
 
-def held_of(events: Sequence[Event], facts: JsonObject, *, position: int | None) -> Held:
+def held_of(events: Sequence[Event], *, position: int | None) -> Held:
     """Text alone can be gone on with: no model can be made to resume a thought, a tool call or a second choice."""
     texts = [event for event in events if type(event) is Text]
     others = any(type(event) in (Reasoning, ToolCall) for event in events)
     plain = not any(text.choice or text.refusal for text in texts)
     return Held(
         "".join(text.text for text in texts if not text.choice),
-        facts,
+        facts_of(events),
         position=position,
         resumable=plain and not others,
     )
+
+
+def facts_of(events: Sequence[Event]) -> JsonObject:
+    """What the newest generation has told of itself.
+
+    An earlier one's must not be gone on with: what it says after so many characters is no sequel to another's text.
+    """
+    facts: JsonObject = {}
+    for event in events:
+        if type(event) is Metadata:
+            facts |= event.data
+        elif type(event) is Status and event.stage in _ANEW and not (event.data or {}).get(EXACT):
+            facts = {}
+    return facts
 
 
 def seams_in(events: Sequence[Event]) -> int:

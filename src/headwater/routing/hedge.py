@@ -18,6 +18,10 @@ from .retry import deserves_fallback
 Attempting: TypeAlias = Callable[[Writer], Awaitable[HeadwaterError | None]]
 
 
+# A plug-in's attempt that ignores its cancellation must not hold up what comes after the race.
+_LET_GO_S = 1.0
+
+
 class Race:
     """`run` gives the result of whoever won; where all failed, the failure that says most about what to do now.
 
@@ -27,6 +31,7 @@ class Race:
     def __init__(self, writer: Writer, on_won: Callable[[Writer], None]) -> None:
         self.writer = writer
         self.winner: Lane | None = None
+        self.lanes: list[Lane] = []
         self._on_won = on_won
         self._decided = asyncio.get_running_loop().create_future()
 
@@ -34,6 +39,10 @@ class Race:
         self.winner = lane
         self._on_won(lane)
         self._decided.set_result(None)
+
+    def lend_slot(self) -> None:
+        """The stream's slot is free for others only while each attempt waits for an upstream's."""
+        self.writer.control.lend_slot(bool(self.lanes) and all(lane.waits for lane in self.lanes))
 
     async def run(
         self, first: Attempting, second: Attempting, *, after_s: float, on_hedge: Callable[[], None]
@@ -58,6 +67,8 @@ class Race:
 
     def _start(self, attempting: Attempting) -> tuple[Lane, asyncio.Task[HeadwaterError | None]]:
         lane = Lane(self)
+        self.lanes.append(lane)
+        self.lend_slot()
         return lane, asyncio.ensure_future(_run(attempting, lane))
 
     async def _wait(
@@ -87,16 +98,22 @@ async def _end(tasks: Sequence[asyncio.Task[HeadwaterError | None]]) -> None:
     for task in running:
         task.cancel()
     if running:
-        await asyncio.wait(running)
+        await asyncio.wait(running, timeout=_LET_GO_S)
     for task in tasks:
-        if not task.cancelled():
-            task.exception()  # the loser's is nobody's business
+        task.add_done_callback(_forget)
+
+
+def _forget(task: asyncio.Task[HeadwaterError | None]) -> None:
+    """The loser's exception is nobody's business."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Lane:
     """The `Writer` (and `Control`) of one attempt in a race: keeps what it gets until the attempt has won."""
 
     def __init__(self, race: Race) -> None:
+        self.waits = False
         self._race = race
         self._kept: list[Event] = []
         self._watch: Watch | None = None
@@ -153,6 +170,8 @@ class Lane:
         """The attempt is over."""
         self._stop_timer()
         self._watch = None
+        self._race.lanes.remove(self)
+        self._race.lend_slot()
 
     # `Control`: each attempt is watched by a timer of its own until one has won.
 
@@ -172,6 +191,10 @@ class Lane:
 
     def settle(self, settlement: Settlement) -> None:
         self._race.writer.control.settle(settlement)
+
+    def lend_slot(self, lent: bool) -> None:
+        self.waits = lent
+        self._race.lend_slot()
 
     async def history(self) -> list[Event]:
         return await self._race.writer.control.history()

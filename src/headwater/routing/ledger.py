@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from ..errors import HeadwaterError, ProviderError
-from ..events import Done, JsonObject, Terminal, Usage
+from ..events import Done, Error, JsonObject, Terminal, Usage
 from ..streams.fold import Fold
 from ..streams.ports import Control, Writer
 from ..tables import Price
@@ -34,7 +34,7 @@ def cost_of(usage: Usage, price: Price) -> float:
 class Attempt:
     """One call of one target. Times are seconds of the loop's clock; `usage` is its own part of the stream's."""
 
-    __slots__ = ("began_s", "ended_s", "error", "held", "outcome", "target", "usage", "writer")
+    __slots__ = ("began_s", "ended_s", "ending", "error", "held", "outcome", "target", "usage", "writer")
 
     def __init__(self, target: Target, writer: Writer, began_s: float, held: tuple[int, int]) -> None:
         self.target = target
@@ -44,6 +44,8 @@ class Attempt:
         self.ended_s: float | None = None
         self.outcome: Outcome | None = None
         self.error: HeadwaterError | None = None
+        # The stream's own end, where that is what ended it.
+        self.ending: Error | None = None
         self.usage: Usage | None = None
 
 
@@ -57,7 +59,9 @@ class Ledger:
         self._began_s = now()
         self._control = control
         # A stream that an earlier process began: what it used is in no ledger, and nobody knows at what price.
-        self._inherited = self._part(prompt_tokens, (0, 0)) if fold.has_content else None
+        self._settled = False
+        told = self._take_told()
+        self._inherited = (told or self._part(prompt_tokens, (0, 0))) if fold.has_content else None
         self._attempts: list[Attempt] = []
 
     @property
@@ -102,8 +106,11 @@ class Ledger:
         if attempt.outcome is not None:
             return
         attempt.outcome, attempt.error, attempt.ended_s = outcome, error, self._now()
-        if outcome != "done" and self._has_given(attempt):
-            attempt.usage = self._estimate(attempt)
+        if outcome == "done":
+            return
+        told = self._take_told()
+        if self._has_given(attempt):
+            attempt.usage = self._estimate(attempt) if told is None else _without(told, self.carried)
 
     def won(self, writer: Writer) -> Target:
         """A race is decided: the others have lost, before they gave anything. The winner's target."""
@@ -112,6 +119,14 @@ class Ledger:
             if attempt is not winner:
                 self.close(attempt, "lost")
         return winner.target
+
+    def _take_told(self) -> Usage | None:
+        """Usage that came before its answer broke off. It is not the whole stream's, which is still to be told."""
+        fold = self._fold
+        if self._settled or fold.terminal is not None:
+            return None
+        told, fold.usage = fold.usage, None
+        return told
 
     @property
     def _given(self) -> tuple[int, int]:
@@ -145,6 +160,8 @@ class Ledger:
         return carried if carried is not NOTHING else estimated
 
     def facts(self, usage: Usage, terminal: Terminal) -> JsonObject:
+        # What is told from now on is the whole stream's, also while the attempt under way is closed.
+        self._settled = True
         self._settle_last(usage, terminal)
         facts: JsonObject = {"attempts": [self._fact(attempt) for attempt in self._attempts]}
         first_content_s = self._control.first_content_s
@@ -163,6 +180,7 @@ class Ledger:
             if attempt.outcome is None:
                 if attempt.usage is None:
                     attempt.usage = _without(usage, self.carried)
+                attempt.ending = terminal if isinstance(terminal, Error) else None
                 self.close(attempt, "done" if done else "cancelled" if isinstance(terminal, Done) else "failed")
 
     def _fact(self, attempt: Attempt) -> JsonObject:
@@ -180,6 +198,8 @@ class Ledger:
             fact["message"] = attempt.error.message
             if isinstance(attempt.error, ProviderError):
                 fact["status"] = attempt.error.http_status
+        elif attempt.ending is not None:
+            fact["reason"], fact["message"] = attempt.ending.reason, attempt.ending.message
         if attempt.usage is not None:
             fact["prompt_tokens"] = attempt.usage.prompt_tokens
             fact["completion_tokens"] = attempt.usage.completion_tokens

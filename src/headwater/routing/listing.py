@@ -13,6 +13,8 @@ _log = logging.getLogger(__name__)
 
 # Long enough that listing costs nothing, short enough that a model pulled into Ollama shows up while one still waits.
 _CACHE_S = 30.0
+# A provider has a shorter time-out of its own; a plug-in without one must not keep every request waiting.
+_ASK_TIMEOUT_S = 10.0
 
 
 class _Known:
@@ -72,7 +74,8 @@ class Listing:
     async def _ask_one(self, provider: Provider) -> None:
         known = self._known[provider.name]
         try:
-            known.names = await provider.models()
+            async with asyncio.timeout(_ASK_TIMEOUT_S):
+                known.names = [str(name) for name in await provider.models()]
             known.error = None
         except HeadwaterError as error:
             known.error = error

@@ -8,17 +8,18 @@ its typed error. Attempts and spend are bounded (bifrost #7035).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import HeadwaterError, InputError, Interrupted, StreamEnded
-from ..events import Status
-from ..providers.ports import Continuation, Held, SupportsAbandon
+from ..events import JsonObject, Status
+from ..providers.ports import Continuation, Held, Provider, SupportsAbandon
 from ..request import ChatRequest
+from ..streams.fold import Fold
 from ..streams.ports import Producer, Writer
 from .attempt import attempt, demand_of
-from .continuation import SEAM_STAGE, continuation_at, held_of, seams_in
+from .continuation import EXACT, SEAM_STAGE, continuation_at, held_of, seams_in
 from .hedge import Race
 from .ledger import Ledger
 from .retry import deserves_fallback
@@ -84,9 +85,7 @@ class _Journey:
                     raise error
                 error = await self._go_on(error)
         except BaseException as exc:
-            # A stream that is handed over has no end: its generation goes on upstream, to be asked for again.
-            handed_over = isinstance(exc, asyncio.CancelledError | StreamEnded) and fold.terminal is None
-            if not handed_over:
+            if not handed_over(exc, fold):
                 self._abandon()
             raise
 
@@ -94,7 +93,8 @@ class _Journey:
 
     async def _reattach(self) -> HeadwaterError | None:
         """A stream that was taken up may have a generation under way that can be asked for again; else it begins."""
-        held = held_of((), dict(self._writer.fold.served or {}), position=None)
+        held = held_of(await self._writer.control.history(), position=None)
+        error: HeadwaterError | None = None
         for target in self._targets:
             found = continuation_at(target, self._request, held, opted_in=False)
             if found is None:
@@ -103,11 +103,13 @@ class _Journey:
             error = await self._attempt(target, found.producer, self._writer, rejoins=True)
             if error is None or self._writer.fold.has_content:
                 return error
-        return await self._begin()
+        return await self._begin(error)
 
-    async def _begin(self) -> HeadwaterError | None:
-        """None: the answer is whole. Otherwise the last failure, also of an answer that broke off after content."""
-        last: HeadwaterError | None = None
+    async def _begin(self, last: HeadwaterError | None = None) -> HeadwaterError | None:
+        """None: the answer is whole. Otherwise the last failure, also of an answer that broke off after content.
+
+        `last`: why the generation of an earlier process is given up.
+        """
         for target, producer in self._candidates:
             if last is not None:
                 self._abandon()
@@ -179,14 +181,17 @@ class _Journey:
         if self._seams >= self._policy.max_continuations or self._exhausted:
             raise error
         position: int | None = getattr(self._asked, "position", None)  # see `providers.ports.Positioned`
-        held = held_of(history, dict(self._writer.fold.served or {}), position=position)
+        held = held_of(history, position=position)
         coming = self._next(error, held)
         if coming is None:
             raise error
         self._seams += 1
         if coming.delay_s:
             await self._policy.retry.sleep(coming.delay_s)
-        self._tell(SEAM_STAGE, coming.target, error, after=len(held.text))
+        seam: JsonObject = {"after_characters": len(held.text)}
+        if coming.found.exact:
+            seam[EXACT] = True
+        self._tell(SEAM_STAGE, coming.target, error, seam)
         before = self._writer.fold.content_events
         failure = await self._continue(coming.target, coming.found, held)
         if failure is None or self._writer.fold.content_events != before:
@@ -233,18 +238,25 @@ class _Journey:
 
     def _abandon(self) -> None:
         """Nobody will ask again for what the last target may still be generating (open-webui #1567)."""
-        facts = self._writer.fold.served
-        if self._serving is None or not facts:
-            return
-        if isinstance(self._serving.provider, SupportsAbandon):
-            self._serving.provider.abandon(facts)
+        if self._serving is not None:
+            abandon([self._serving.provider], self._writer.fold)
 
-    def _tell(self, stage: str, target: Target, error: HeadwaterError, *, after: int | None = None) -> None:
-        """Why and where the next attempt is made. `after`: characters of text that the stream holds."""
-        data = {**_place(target), "reason": error.code}
-        if after is not None:
-            data["after_characters"] = after
+    def _tell(self, stage: str, target: Target, error: HeadwaterError, more: JsonObject | None = None) -> None:
+        """Why and where the next attempt is made."""
+        data = {**_place(target), "reason": error.code, **(more or {})}
         self._writer.write([Status(stage, error.message, attempt=self._ledger.count + 1, data=data)])
+
+
+def handed_over(exc: BaseException, fold: Fold) -> bool:
+    """A stream that another process takes up has no end: its generation goes on upstream, to be asked for again."""
+    return isinstance(exc, asyncio.CancelledError | StreamEnded) and fold.terminal is None
+
+
+def abandon(providers: Iterable[Provider], fold: Fold) -> None:
+    """What the stream's generation may still be doing at one of `providers` is not wanted any more."""
+    for provider in providers:
+        if fold.served and isinstance(provider, SupportsAbandon):
+            provider.abandon(fold.served)
 
 
 def _place(target: Target) -> dict[str, object]:

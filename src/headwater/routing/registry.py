@@ -17,6 +17,7 @@ from ..streams.log import StreamRecord
 from ..streams.ports import Producer, Writer
 from ..tables import Limits, Price, RouteTable, check_name
 from .listing import Listing
+from .producer import abandon, handed_over
 from .retry import RetryPolicy
 from .route import Policy, Route
 from .target import Target, TargetSettings, Upstreams
@@ -195,6 +196,7 @@ class Registry:
         is_new = name not in self._own
         self._own[name] = table
         self._routes[name] = route
+        self.upstreams.forget(name, but=route.targets)
         return is_new
 
     def remove_route(self, name: str) -> None:
@@ -210,15 +212,14 @@ class Registry:
             raise RouteFixed(f"the route {name!r} stands in the settings file", param="name")
 
     def _route_of(self, name: str, table: RouteTable) -> Route:
-        """Raises `InputError` naming the target whose provider is not there."""
+        """Raises `InputError` naming the target whose provider is not there; then no gate has changed either."""
         weighted = any(target.weight is not None for target in table.targets)
+        # All of them before the first gate.
+        providers = [
+            self._named(target.provider, f"routes.{name}.targets[{at}]") for at, target in enumerate(table.targets)
+        ]
         targets: list[Target] = []
-        for at, target in enumerate(table.targets):
-            provider = self._providers.get(target.provider)
-            if provider is None:
-                where = f"routes.{name}.targets[{at}].provider"
-                known = ", ".join(self._providers) or "none"
-                raise InputError(f"{where}: there is no provider {target.provider!r}; there are: {known}", param=where)
+        for at, (provider, target) in enumerate(zip(providers, table.targets, strict=True)):
             model = target.model or name
             targets.append(
                 self.upstreams.target(
@@ -244,6 +245,14 @@ class Registry:
         )
         return Route(model=name, targets=targets, policy=policy, draw=self._draw)
 
+    def _named(self, name: str, where: str) -> Provider:
+        provider = self._providers.get(name)
+        if provider is None:
+            known = ", ".join(self._providers) or "none"
+            at = f"{where}.provider"
+            raise InputError(f"{at}: there is no provider {name!r}; there are: {known}", param=at)
+        return provider
+
     # ------------------------------------------------------------------ recovery and end
 
     def recover(self, record: StreamRecord, fold: Fold) -> Producer | None:
@@ -261,9 +270,9 @@ class Registry:
         else:
             providers = [self._providers[record.provider]] if record.provider in self._providers else []
         if not fold.has_content:
-            return _Later(self, request) if providers else None
+            return _Later(self, request, providers) if providers else None
         if route is not None and route.policy.continue_answers:
-            return _Later(self, request)
+            return _Later(self, request, providers)
         # Without any text: only the very same generation can be gone on with.
         held = Held("", dict(fold.served or {}))
         model = request.model.removeprefix(f"{record.provider}/")
@@ -271,7 +280,7 @@ class Registry:
             isinstance(provider, SupportsContinuation) and provider.continuation(request, model, held) is not None
             for provider in providers
         )
-        return _Later(self, request) if exact else None
+        return _Later(self, request, providers) if exact else None
 
     async def close(self) -> None:
         await self._listing.close()
@@ -282,12 +291,22 @@ class Registry:
 
 
 class _Later:
-    """Takes a stream up by asking the registry when its turn comes: at start no provider has been listed yet."""
+    """Takes a stream up by asking the registry when its turn comes: at start no provider has been listed yet.
 
-    def __init__(self, registry: Registry, request: ChatRequest) -> None:
+    `providers`: those that may still be generating the answer.
+    """
+
+    def __init__(self, registry: Registry, request: ChatRequest, providers: Sequence[Provider]) -> None:
         self._registry = registry
         self._request = request
+        self._providers = providers
 
     async def run(self, writer: Writer) -> None:
-        route = await self._registry.resolve(self._request.model)
-        await route.producer(self._request).run(writer)
+        try:
+            route = await self._registry.resolve(self._request.model)
+            producer = route.producer(self._request)
+        except BaseException as exc:
+            if not handed_over(exc, writer.fold):
+                abandon(self._providers, writer.fold)
+            raise
+        await producer.run(writer)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeAlias
 
 import msgspec
 
@@ -14,6 +15,8 @@ from .breaker import Breaker
 
 # Names of models come from callers where a provider takes any: what they leave behind must be bounded.
 _MAX_BREAKERS = 1000
+
+_Bounds: TypeAlias = tuple[int, int, int, int]
 
 
 class TargetSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +59,7 @@ class Upstreams:
         self.settings = settings
         self._now = now
         self._breakers: dict[tuple[str, str], Breaker] = {}
-        self._gates: dict[tuple[str, ...], tuple[Limits, Gate]] = {}
+        self._gates: dict[tuple[str, ...], tuple[_Bounds, Gate]] = {}
 
     @property
     def breakers(self) -> dict[tuple[str, str], Breaker]:
@@ -114,14 +117,18 @@ class Upstreams:
             kept = dict(list(kept.items())[_MAX_BREAKERS // 2 :])
         self._breakers = kept
 
-    def forget(self, route: str) -> None:
-        """The route is gone, and with it the gates of its targets; who runs there gives back to gates unseen."""
-        self._gates = {key: known for key, known in self._gates.items() if len(key) == 1 or key[2] != route}
+    def forget(self, route: str, *, but: Iterable[Target] = ()) -> None:
+        """The route's targets are gone, `but` these, and with them their gates; who runs there gives back unseen."""
+        kept = {(target.provider.name, target.model) for target in but}
+        self._gates = {
+            key: known for key, known in self._gates.items() if len(key) == 1 or key[2] != route or key[:2] in kept
+        }
 
     def _gate(self, key: tuple[str, ...], limits: Limits) -> Gate:
-        """One that limits nothing still counts. A changed table gets a new gate; who runs gives back to the old."""
+        """One that limits nothing still counts. Changed limits get a new gate; who runs gives back to the old."""
+        bounds = _bounds(limits)
         known = self._gates.get(key)
-        if known is not None and known[0] == limits:
+        if known is not None and known[0] == bounds:
             return known[1]
         gate = Gate(
             limits.max_concurrent,
@@ -130,8 +137,13 @@ class Upstreams:
             tokens_per_minute=limits.tokens_per_minute,
             ageing_s=self.settings.priority_ageing_s,
         )
-        self._gates[key] = limits, gate
+        self._gates[key] = bounds, gate
         return gate
+
+
+def _bounds(limits: Limits) -> _Bounds:
+    """What a gate is made from: a new weight or price must not forget who runs, nor fill the buckets again."""
+    return limits.max_concurrent, limits.max_queued, limits.requests_per_minute, limits.tokens_per_minute
 
 
 def _first(values: list[float | None], default: float) -> float:

@@ -36,7 +36,7 @@ SHORTEST_RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 # A timer of the loop may be as coarse as this, and ring as much too early.
 TIMER_RESOLUTION_S = 0.001
 
-_State: TypeAlias = Literal["waiting", "running", "left"]
+_State: TypeAlias = Literal["waiting", "running", "lent", "left"]
 _Order: TypeAlias = tuple[float, int]
 
 
@@ -70,6 +70,18 @@ class Ticket:
     def retry_after_s(self) -> float:
         """When one who gives up now should come back, as in `QueueFull`."""
         return self._gate.retry_after_s()
+
+    def lend(self, lent: bool) -> None:
+        """While `lent`, the slot is another's; it is taken back without waiting, though all may be taken then.
+
+        Waiting for it would be for what those hold who wait for what this one has meanwhile got.
+        """
+        if lent and self.state == "running":
+            self.state = "lent"
+            self._gate.lend()
+        elif not lent and self.state == "lent":
+            self.state = "running"
+            self._gate.running += 1
 
     def release(self, tokens: int | None = None) -> None:
         """Give the slot, or the place in the queue, back. `tokens`: what was really used; None: as was reserved."""
@@ -162,6 +174,11 @@ class Gate:
         del self._queue[index]
         if index == 0:
             self._grant()
+
+    def lend(self) -> None:
+        """A slot is free for a while."""
+        self.running -= 1
+        self._grant()
 
     def give_back(self, ticket: Ticket, tokens: int | None) -> None:
         """A slot comes back."""

@@ -5,6 +5,8 @@ The caller brings the clock; all times are seconds of it. What a unit is (a requ
 
 from __future__ import annotations
 
+# A caller may write any number of digits, which no float holds; nothing real is larger.
+_MOST = 1e15
 # Units within which a level counts as reached: sums of floats are not exact, and a timer may ring a moment early.
 SLACK = 1e-6
 
@@ -27,6 +29,9 @@ class Bucket:
 
     def take(self, amount: float, now: float) -> None:
         """Take `amount` units, there or not; a negative amount gives back."""
+        # Bounded before any sum: no amount changes the level by more than this.
+        most = self._burst + self._debt
+        amount = max(-most, min(amount, most))
         self._level = max(self._at(now) - amount, -self._debt)
         self._since = now
 
@@ -36,7 +41,7 @@ class Bucket:
 
     def flow_s(self, amount: float, now: float) -> float:
         """How long until `amount` units have come together, were all of them kept."""
-        missing = amount - self._at(now)
+        missing = min(amount, _MOST) - self._at(now)
         return missing / self._rate if missing > SLACK else 0.0
 
     def _at(self, now: float) -> float:

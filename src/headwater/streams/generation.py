@@ -62,7 +62,7 @@ class Generation:
         self.linger_s = channel.record.linger_s
         self.alone_since: float | None = now
         self.task: asyncio.Task[None] | None = None
-        self._ticket = ticket
+        self._ticket = writer.slot = ticket
         self._make = make
         self._settings = settings
         self._started = now

@@ -83,6 +83,10 @@ class Control(Protocol):
         """Ask this one at the end. The last call counts."""
         ...
 
+    def lend_slot(self, lent: bool) -> None:
+        """Whether an upstream's slot is all that is waited for: meanwhile another stream may have this one's own."""
+        ...
+
     async def history(self) -> list[Event]:
         """All events of the stream so far, once they are committed. Raises `LogError`, or `StreamEnded`."""
         ...

@@ -27,6 +27,7 @@ from ..events import (
     encode_segment,
     scrub,
 )
+from .admission import Ticket
 from .channel import EVENT_BYTES, Channel, outcome
 from .committer import Committer
 from .fold import Fold
@@ -87,6 +88,7 @@ class StreamWriter:
         "alive",
         "channel",
         "first_content_s",
+        "slot",
         "watchdog",
     )
 
@@ -104,6 +106,7 @@ class StreamWriter:
         self.alive = False
         self.first_content_s: float | None = None
         self.watchdog: Watchdog | None = None
+        self.slot: Ticket | None = None
         self._committer = committer
         self._create = create
         self._prompt_characters = prompt_characters
@@ -265,6 +268,10 @@ class StreamWriter:
 
     def settle(self, settlement: Settlement) -> None:
         self._settlement = settlement
+
+    def lend_slot(self, lent: bool) -> None:
+        if self.slot is not None:
+            self.slot.lend(lent)
 
     async def history(self) -> list[Event]:
         if self._ended:

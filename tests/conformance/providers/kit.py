@@ -27,6 +27,7 @@ class KeepingWriter:
         self.ended = False
         self._capacity = capacity
         self.watches: list[Watch | None] = []
+        self.lent: list[bool] = []
         self.settlement: Settlement | None = None
         self._held = list(held)
         self._room = asyncio.Event()
@@ -72,6 +73,9 @@ class KeepingWriter:
 
     def settle(self, settlement: Settlement) -> None:
         self.settlement = settlement
+
+    def lend_slot(self, lent: bool) -> None:
+        self.lent.append(lent)
 
     async def history(self) -> list[Event]:
         return [*self._held, *self.events]

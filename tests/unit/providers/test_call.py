@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -291,3 +292,53 @@ class TestLeaving:
         writer = await run(provider, chat(tokens=3, fault="cut_mid_frame+chunk_bytes:16", fault_after=99))
         assert isinstance(writer.events[-1], Done)
         await upstream.until(lambda: upstream.open_connections == 0)
+
+
+class Broken:
+    """A plug-in's protocol with a bug in one place."""
+
+    def __init__(self, place: str, upstream: Upstream) -> None:
+        self.pending: list[Event] = []
+        self._place = place
+        self._inner = OpenAIChat(upstream.openai_url)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._place:
+            raise KeyError("a bug")
+        return getattr(self._inner, name)
+
+    def decoder(self) -> Broken:
+        return self
+
+    def feed(self, data: bytes) -> list[Event]:
+        if self._place == "feed":
+            raise KeyError("a bug")
+        return []
+
+    def close(self) -> list[Event]:
+        raise KeyError("a bug")
+
+
+@pytest.mark.parametrize(
+    ("place", "script", "error"),
+    [
+        ("feed", {"tokens": 3}, ProviderProtocolError),
+        ("close", {"tokens": 3}, ProviderProtocolError),
+        ("error", {"fault": "status:429"}, ProviderRejected),
+    ],
+)
+async def test_a_protocols_own_fault_ends_the_attempt(
+    upstream: Upstream,
+    transport: HttptoolsTransport,
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+    script: dict[str, Any],
+    error: type[Exception],
+) -> None:
+    """Raised into the transport it would be nobody's, and the attempt would last until a watchdog fires."""
+    provider = HttpProvider("up", Broken(place, upstream), transport)  # type: ignore[arg-type]
+    with pytest.raises(error) as caught:
+        await run(provider, chat(**script))
+    assert caught.value.provider == "up"  # type: ignore[attr-defined]
+    assert caught.value.http_status == (429 if place == "error" else 502)  # type: ignore[attr-defined]
+    assert [record.levelname for record in caplog.records] == ["ERROR"]

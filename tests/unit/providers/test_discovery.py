@@ -252,10 +252,19 @@ async def test_azures_version_is_found_too(transport: HttptoolsTransport) -> Non
         ({"type": "vllm", "api_version": "1"}, "providers.x.api_version has no effect on vllm"),
         ({"type": "ollama", "stream": False}, "providers.x.stream has no effect on ollama"),
         ({"type": "ollama", "headers": {"a": "b"}}, "providers.x.headers has no effect on ollama"),
+        ({"type": "vllm", "headers": {"a": "b\nc"}}, "providers.x: the header a for the provider holds characters"),
+        ({"type": "vllm", "headers": {"a: b\r\nc": "d"}}, "providers.x: a header for the provider has a name"),
     ],
 )
 async def test_a_table_that_cannot_work(transport: HttptoolsTransport, table: dict[str, Any], expected: str) -> None:
     assert expected in await refusal(transport, {}, tables=tables(x=table))
+
+
+async def test_a_key_that_no_header_can_hold(transport: HttptoolsTransport) -> None:
+    """It would end the header and begin another (CWE-93). It is not repeated."""
+    told = await refusal(transport, {"GROQ_API_KEY": "secret\r\nx-other: 1"})
+    assert "api-key" in told
+    assert "secret" not in told
 
 
 async def test_the_recordings_keep_their_name(transport: HttptoolsTransport) -> None:

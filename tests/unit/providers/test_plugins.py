@@ -112,6 +112,19 @@ def test_a_broken_plug_in_is_told_by_its_name(installed: Path, tmp_path: Path, c
     assert "\n" not in message
 
 
+def test_a_plug_in_that_fails_does_not_tell_its_secrets(installed: Path, tmp_path: Path) -> None:
+    declare(installed, talking="talking:make")
+    (tmp_path / "talking.py").write_text(
+        "def make(options):\n    raise ValueError(f'{options.api_key} {options.headers}')"
+    )
+    make = plugin("talking")
+    assert make is not None
+    with pytest.raises(ConfigError) as caught:
+        make(ProviderOptions(name="mine", api_key="sk-0123456789", headers={"x-key": "hush-hush", "x-on": "1"}))
+    assert caught.value.message == "the provider plug-in talking failed: ValueError: *** {'x-key': '***', 'x-on': '1'}"
+    assert caught.value.__cause__ is None
+
+
 def test_what_a_plug_in_says_of_its_settings_is_kept(installed: Path, tmp_path: Path) -> None:
     code = "from headwater.errors import ConfigError\ndef make(options): raise ConfigError('no port')\n"
     (tmp_path / "picky_one.py").write_text(code)

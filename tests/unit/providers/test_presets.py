@@ -243,11 +243,28 @@ def test_what_a_provider_cannot_take_is_named(name: str, params: JsonObject, par
     assert caught.value.param == param
 
 
-@pytest.mark.parametrize(("name", "field"), [("mistral", "name"), ("mistral", "reasoning_content"), ("groq", "name")])
+@pytest.mark.parametrize(("name", "field"), [("mistral", "name"), ("mistral", "refusal"), ("groq", "name")])
 def test_what_a_message_cannot_have_is_named(name: str, field: str) -> None:
     with pytest.raises(UnsupportedField) as caught:
         body_of(name, USER, {"role": "assistant", "content": "x", field: "y"})
     assert caught.value.param == f"messages[1].{field}"
+
+
+def test_earlier_thinking_goes_to_those_who_take_it() -> None:
+    answer = {"role": "assistant", "content": "x", "reasoning_content": "hm"}
+    bare = {"role": "assistant", "content": "x"}
+    for name in ("mistral", "groq"):
+        assert body_of(name, USER, answer)["messages"][1] == bare
+    for name in ("deepseek", "vllm", "openrouter"):
+        assert body_of(name, USER, answer)["messages"][1] == answer
+
+
+@pytest.mark.parametrize(("host", "kept"), [("https://api.openai.com/v1", False), ("http://gpu:8000/v1", True)])
+def test_earlier_thinking_at_openai_and_at_who_speaks_its_api(host: str, kept: bool) -> None:
+    table = ProviderTable(api="chat")
+    protocol = cast("WireProtocol", PRESETS["openai"].make(ProviderOptions(name="openai", base_url=host, table=table)))
+    request = ChatRequest("m", [{"role": "assistant", "content": "x", "reasoning_content": "hm"}])
+    assert ("reasoning_content" in msgspec.json.decode(protocol.chat(request, "m").body)["messages"][0]) is kept
 
 
 @pytest.mark.parametrize("name", ["deepseek", "together", "lm-studio", "llama-cpp", "mistral"])

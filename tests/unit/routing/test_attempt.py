@@ -238,3 +238,22 @@ class TestWatchdog:
         with pytest.raises(asyncio.CancelledError):
             await running
         assert bench.outcomes == [("cancelled", None)]
+
+
+async def test_the_streams_own_slot_is_lent_while_it_waits_for_the_targets() -> None:
+    bench = Bench(say(Done("stop")))
+    holder = bench.target.gates[0].enter()
+    running = asyncio.ensure_future(bench.run())
+    await bench.writer.until(lambda writer: writer.of(Status))
+    assert bench.writer.lent == [True]
+    holder.release()
+    assert await running is None
+    assert bench.writer.lent == [True, False]
+
+
+async def test_a_target_that_says_itself_that_it_is_full_is_one_attempt() -> None:
+    full = QueueFull("full there")
+    bench = Bench(fail(full))
+    assert await bench.run() is full
+    assert bench.outcomes == [("failed", full)]
+    assert (bench.upstreams.running, bench.target.breaker.state) == (0, "closed")

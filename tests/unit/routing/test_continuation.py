@@ -41,7 +41,7 @@ class Going(Acting):
     ],
 )
 def test_what_is_held(events: list[Event], text: str, resumable: bool) -> None:
-    assert held_of(events, {"id": 1}, position=3) == Held(text, {"id": 1}, position=3, resumable=resumable)
+    assert held_of([Metadata({"id": 1}), *events], position=3) == Held(text, {"id": 1}, position=3, resumable=resumable)
 
 
 def test_seams_are_counted() -> None:
@@ -81,3 +81,20 @@ def test_who_cannot() -> None:
     wrong = Going("a", hang)
     wrong.error = UnknownModel("gone")
     assert continuation_at(target(wrong), request, HELD, opted_in=True) is None
+
+
+@pytest.mark.parametrize("stage", ["retrying", "fallback", "continuing"])
+def test_facts_of_an_earlier_generation_are_not_held(stage: str) -> None:
+    """Or its text would go on where another's broke off."""
+    events: list[Event] = [Metadata({"id": 1, "a": 1}), Status(stage), Text("x"), Metadata({"b": 2})]
+    assert held_of(events, position=None).facts == {"b": 2}
+
+
+def test_facts_of_the_same_generation_are() -> None:
+    events: list[Event] = [
+        Metadata({"id": 1}),
+        Status("recovering"),
+        Status("continuing", data={"exact": True}),
+        Status("queued"),
+    ]
+    assert held_of(events, position=None).facts == {"id": 1}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 
 from headwater.errors import HeadwaterError, ProviderRejected, ProviderTimeout, ProviderUnreachable, StreamEnded
 from headwater.events import Done, Event, Metadata, Status, Text
+from headwater.routing import hedge
 from headwater.routing.hedge import Race
 from headwater.streams.ports import Watch, Writer
 from tests.conformance.providers.kit import KeepingWriter
+
+from ..streams.kit import eventually
 
 DOWN = ProviderUnreachable("down")
 
@@ -260,3 +264,43 @@ class TestControl:
         assert bench.writer.drains == 1
         bench.first.end()
         await running
+
+
+async def test_the_slot_is_lent_only_while_both_wait() -> None:
+    bench = Bench()
+    running = bench.start()
+    await bench.second.started.wait()
+    assert bench.first.lane is not None
+    assert bench.second.lane is not None
+    bench.first.lane.control.lend_slot(True)
+    assert bench.writer.lent[-1] is False
+    bench.second.lane.control.lend_slot(True)
+    assert bench.writer.lent[-1] is True
+    bench.first.lane.control.lend_slot(False)
+    assert bench.writer.lent[-1] is False
+    bench.first.end(DOWN)  # the one that is left waits
+    await eventually(lambda: bench.writer.lent[-1])
+    bench.second.lane.control.lend_slot(False)
+    bench.second.end(DOWN)
+    assert await running is DOWN
+    assert bench.writer.lent[-1] is False
+
+
+async def test_a_loser_that_ignores_its_cancellation_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hedge, "_LET_GO_S", 0.01)
+    stop = asyncio.Event()
+
+    async def stubborn(_: Writer) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await stop.wait()
+
+    async def broken_off(lane: Writer) -> HeadwaterError:
+        lane.write([Text("a")])
+        return DOWN
+
+    bench = Bench()
+    async with asyncio.timeout(5):
+        assert await bench.race.run(stubborn, broken_off, after_s=0.0, on_hedge=bench.hedge) is DOWN
+    stop.set()
+    await eventually(lambda: not bench.race.lanes)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headwater.errors import InputError, ProviderTruncated
-from headwater.events import Done, Error, Reasoning, Text, Usage
+from headwater.events import Done, Error, Event, Reasoning, Text, Usage
 from headwater.routing import Target
 from headwater.routing.ledger import NOTHING, Ledger, cost_of
 from headwater.tables import Price
@@ -22,7 +22,7 @@ PRICE = Price(input=1_000_000, output=2_000_000)
 class Book:
     """A ledger over a writer that keeps; texts of four characters are one token."""
 
-    def __init__(self, *held: Text, price: Price | None = PRICE) -> None:
+    def __init__(self, *held: Event, price: Price | None = PRICE) -> None:
         self.writer = KeepingWriter(held=held)
         self.clock = Clock()
         self.ledger = Ledger(self.writer.fold, 10, self.clock, control=self.writer)
@@ -37,8 +37,10 @@ class Book:
     def settle(self, usage: Usage | None = None, terminal: Done | Error | None = None) -> dict[str, Any]:
         """As the writer does."""
         usage = usage or self.ledger.usage(Usage(10, 0, "estimated"))
-        self.usage = usage
-        return self.ledger.facts(usage, terminal or Done("stop"))
+        self.usage = self.writer.fold.usage = usage
+        facts = self.ledger.facts(usage, terminal or Done("stop"))
+        assert self.writer.fold.usage is usage, "the stream's record would tell other counts than its events"
+        return facts
 
 
 def tokens(facts: dict[str, Any]) -> list[tuple[int, int] | None]:
@@ -133,7 +135,9 @@ def test_an_end_from_outside_is_a_failure() -> None:
     book = Book()
     book.ledger.open(book.target(), book.writer)
     facts = book.settle(terminal=Error("provider_timeout", "took too long"))
-    assert facts["attempts"][0]["outcome"] == "failed"
+    (attempt,) = facts["attempts"]
+    assert (attempt["outcome"], attempt["reason"]) == ("failed", "provider_timeout")
+    assert attempt["message"] == "took too long"
 
 
 def test_a_cancel_before_any_attempt() -> None:
@@ -246,3 +250,36 @@ def test_the_first_content_has_its_time() -> None:
     writer = Timed()
     ledger = Ledger(writer.fold, 10, Clock(), control=writer)
     assert ledger.facts(Usage(1, 1), Done("stop"))["first_token_ms"] == 250.0
+
+
+class TestToldBeforeItBrokeOff:
+    """A provider may tell usage early, and fail after that: it is that attempt's, not the stream's."""
+
+    def test_after_content(self) -> None:
+        book = Book()
+        first = book.ledger.open(book.target(), book.writer)
+        book.say(8)
+        book.writer.write([Usage(100, 50)])
+        book.ledger.close(first, "failed", CUT)
+        assert book.writer.fold.usage is None
+        assert book.ledger.carried == Usage(100, 50)
+        book.ledger.open(book.target("b"), book.writer)
+        book.say(2)
+        facts = book.settle()
+        assert book.usage == Usage(118, 52, "estimated")
+        assert tokens(facts) == [(100, 50), (18, 2)]
+
+    def test_before_content(self) -> None:
+        book = Book()
+        first = book.ledger.open(book.target(), book.writer)
+        book.writer.write([Usage(100, 50)])
+        book.ledger.close(first, "failed", CUT)
+        assert book.writer.fold.usage is None
+        book.ledger.open(book.target("b"), book.writer)
+        book.say(2)
+        assert tokens(book.settle()) == [None, (10, 2)]
+
+    def test_before_a_crash(self) -> None:
+        book = Book(Text("abcd" * 8), Usage(100, 50))
+        assert book.ledger.carried == Usage(100, 50)
+        assert book.writer.fold.usage is None

@@ -148,6 +148,24 @@ class TestBeforeContent:
         assert (told.text, bench.a.attempts, bench.waits.seconds) == ("b", 0, [])
 
 
+class TestSlots:
+    async def test_one_slow_providers_queue_leaves_the_server_to_the_others(self, bench: Bench) -> None:
+        """Who waits for an upstream's slot holds none of the server's, and gives none back twice."""
+        hub = bench.hub = Hub(bench.log, StreamSettings(flush_ms=1.0, max_streams=2, queue_timeout_s=5.0))
+        await hub.start()
+        slow = bench.target("a", limits=Limits(max_concurrent=1))
+        waiting = [await bench.begin(bench.route(slow), ask(fault="hang_mid")) for _ in range(5)]
+        await eventually(lambda: slow.gates[0].queued == len(waiting) - 1)
+        assert hub._generations._admission.running == 1
+        told = [await bench.run(bench.route(bench.target("b")), tokens=8) for _ in range(4)]
+        assert [(one.text, one.stages) for one in told] == [(WHOLE, [])] * 4
+        await bench.cancel(waiting[0])
+        await eventually(lambda: slow.gates[0].queued == len(waiting) - 2)
+        for channel in waiting[1:]:
+            await bench.cancel(channel)
+        await eventually(lambda: bench.upstreams.running == hub._generations._admission.running == 0)
+
+
 class TestCancel:
     """Reaches the provider at once, from every state; slots and sockets are free again."""
 
@@ -406,6 +424,10 @@ class Again(Going):
         super().__init__(*args)  # type: ignore[arg-type]
         self.abandoned: list[object] = []
 
+    def continuation(self, request: ChatRequest, model: str, held: Held) -> Continuation | None:
+        found = super().continuation(request, model, held)
+        return found if "id" in held.facts else None
+
     def abandon(self, facts: dict[str, object]) -> None:
         self.abandoned.append(facts["id"])
 
@@ -423,6 +445,14 @@ class TestAnswersOfTheBackground:
         assert told.facts["cost"]["source"] == "exact"
         assert a.held == Held("a", {"id": "r1"})
         assert a.abandoned == []
+
+    async def test_but_not_where_another_targets_text_broke_off(self, bench: Bench) -> None:
+        """The abandoned answer may have become whole; its end is no end of what viewers have."""
+        a = Again("a", _parts(MADE, ProviderUnreachable("cut")), say(Text("of a"), Done("stop")))
+        b = Acting("b", _parts(Text("from b "), ProviderUnreachable("cut")))
+        told = await bench.run(bench.route(bench.target(a), bench.target(b), attempts=1))
+        assert (told.text, told.reason) == ("from b ", "provider_unreachable")
+        assert a.held.facts == {}
 
     async def test_a_cancel_stops_them(self, bench: Bench) -> None:
         """Stop does not stop the model: open-webui #1567."""

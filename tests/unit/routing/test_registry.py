@@ -22,7 +22,7 @@ from headwater.events import Done, Event, Metadata, StreamId, Text, text_of
 from headwater.providers import HttpProvider, HttptoolsTransport, OpenAIChat, Replay
 from headwater.providers.ports import Continuation, Held
 from headwater.request import ChatRequest, encode_request
-from headwater.routing import Registry, TargetSettings
+from headwater.routing import Registry, TargetSettings, listing
 from headwater.routing import registry as module
 from headwater.streams.fold import Fold, fold
 from headwater.streams.log import StreamRecord
@@ -176,6 +176,18 @@ class TestModels:
         assert await registry.models() == [("m1", "good")]
         with pytest.raises(ConfigError if isinstance(error, ConfigError) else ProviderError):
             await registry.resolve(None)
+
+    @pytest.mark.parametrize("answer", ["nothing", "never"])
+    async def test_nor_a_plug_in_that_does_not_list(self, answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(listing, "_ASK_TIMEOUT_S", 0.05)
+        broken = Listing("a")
+        if answer == "never":
+            broken.gate = asyncio.Event()
+        else:
+            broken.listed = None  # type: ignore[assignment]
+        registry = Registry([broken, Listing("b", "m2")])
+        async with asyncio.timeout(5):
+            assert await target(registry, "m2") == ("m2", "b", "m2")
 
     async def test_names_taken_are_shown_with_their_provider(self) -> None:
         registry = Registry([Listing("a", "m1", "m1"), Listing("b", "m1", "m2", "b/m1")])
@@ -338,6 +350,17 @@ class TestRoutes:
         with pytest.raises(UnknownRoute):
             registry.remove_route("best")
 
+    async def test_a_change_that_fails_changes_no_gate(self) -> None:
+        registry = self.registry()
+        registry.set_route("r", RouteTable(targets=[Target(provider="a", max_concurrent=1)]))
+        (before,) = (await registry.resolve("r")).targets
+        before.gates[0].enter()
+        with pytest.raises(InputError):
+            registry.set_route("r", RouteTable(targets=[Target(provider="a", max_concurrent=2), Target(provider="x")]))
+        assert registry.upstreams.running == 1
+        registry.set_route("r", RouteTable(targets=[Target(provider="a", model="other")]))
+        assert registry.upstreams.running == 0  # who runs there gives back unseen
+
     def test_those_of_the_settings_stay(self) -> None:
         registry = self.registry(fixed=table("a"))
         registry.set_route("own", table("b"))
@@ -427,6 +450,25 @@ class TestRecover:
             await producer.run(writer)
             assert text_of(writer.events) == "the rest"
         assert registry.recover(record("a", "best"), fold([Text("a")])) is None
+
+    async def test_an_answer_that_cannot_be_taken_up_is_stopped_at_its_provider(self) -> None:
+        """Stop does not stop the model: open-webui #1567. Its route is gone, and with it who would go on."""
+
+        class Stopping(Listing):
+            def __init__(self, name: str, *models: str) -> None:
+                super().__init__(name, *models)
+                self.abandoned: list[object] = []
+
+            def abandon(self, facts: dict[str, object]) -> None:
+                self.abandoned.append(facts["id"])
+
+        provider = Stopping("a", "m1")
+        registry = Registry([provider])
+        producer = registry.recover(record("a", "gone"), fold([Metadata({"id": "r1"})]))
+        assert producer is not None
+        with pytest.raises(UnknownModel):
+            await producer.run(KeepingWriter(held=[Metadata({"id": "r1"})]))
+        assert provider.abandoned == ["r1"]
 
     async def test_what_cannot_be_recovered(self) -> None:
         registry = Registry([Listing("a", "m1")])

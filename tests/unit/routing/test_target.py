@@ -93,3 +93,23 @@ def test_also_where_all_of_them_fail(monkeypatch: pytest.MonkeyPatch) -> None:
         breaker = target(A, f"m{number}", upstreams).breaker
         breaker.fail(probe=breaker.begin())
         assert len(upstreams.breakers) <= 4
+
+
+def test_a_new_weight_keeps_the_gate() -> None:
+    """Whoever shifts traffic from one target to another must not double what they are asked for."""
+    upstreams = Upstreams(TargetSettings())
+    before, after = (
+        target(A, "m", upstreams, own=TargetTable(provider="a", max_concurrent=1, weight=weight), route="r")
+        for weight in (1, 2)
+    )
+    assert before.gates == after.gates
+
+
+def test_targets_that_a_route_has_no_more_leave_no_gate() -> None:
+    upstreams = Upstreams(TargetSettings())
+    own = TargetTable(provider="a", max_concurrent=1)
+    kept = target(A, "m", upstreams, own=own, route="r")
+    for each in (kept, target(A, "n", upstreams, own=own, route="r")):
+        each.gates[0].enter()
+    upstreams.forget("r", but=[kept])
+    assert upstreams.running == 1

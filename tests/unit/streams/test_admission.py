@@ -529,3 +529,54 @@ def test_at_ten_times_overload_the_low_ones_are_served_while_high_ones_keep_comi
 def test_what_the_ageing_is_for() -> None:
     """The same load with next to no ageing: the low ones are never served."""
     assert overload(1e9) == []
+
+
+async def test_no_number_of_tokens_holds_up_the_others() -> None:
+    gate = Gate(1, 1, tokens_per_minute=60_000)
+    huge, waiting = gate.enter(tokens=10**400), gate.enter(tokens=10**400)
+    with pytest.raises(QueueFull) as caught:
+        gate.enter()
+    assert caught.value.retry_after_s == 60
+    assert waiting.retry_after_s == 60
+    huge.release(5)
+    assert (gate.running, gate.queued, waiting.waiting) == (1, 0, False)
+    waiting.release()
+    assert gate.running == 0
+
+
+# ------------------------------------------------------------------ lending
+
+
+async def test_a_lent_slot_is_anothers() -> None:
+    gate = Gate(1, 5)
+    first, second, third = gate.enter(), gate.enter(), gate.enter()
+    first.lend(True)
+    first.lend(True)
+    assert (second.waiting, third.waiting, gate.running) == (False, True, 1)
+    first.lend(False)
+    first.lend(False)
+    assert gate.running == 2
+    second.release()
+    assert (third.waiting, gate.running) == (True, 1)
+    first.release()
+    assert (third.waiting, gate.running) == (False, 1)
+
+
+async def test_who_leaves_while_its_slot_is_lent_has_none_to_give_back() -> None:
+    gate = Gate(1, 5)
+    first, second = gate.enter(), gate.enter()
+    first.lend(True)
+    first.release()
+    first.lend(False)
+    assert (second.waiting, gate.running) == (False, 1)
+    second.release()
+    assert gate.running == 0
+
+
+async def test_who_waits_has_nothing_to_lend() -> None:
+    gate = Gate(1, 5)
+    first, second = gate.enter(), gate.enter()
+    second.lend(True)
+    assert (second.waiting, second.position, gate.running) == (True, 1, 1)
+    first.release()
+    assert (second.waiting, gate.running) == (False, 1)

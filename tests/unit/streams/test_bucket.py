@@ -75,3 +75,14 @@ def test_who_waits_as_told_never_takes_more_than_burst_and_rate(
         for until, amount in taken[first:]:
             total += amount
             assert total <= burst + (until - since) * per_minute / 60 + SLACK * len(taken) * 2
+
+
+def test_any_number_of_digits() -> None:
+    """What a caller writes as `max_tokens` may be more than a float holds."""
+    bucket = Bucket(60, burst=60, now=0.0)
+    bucket.take(0.5, 0.0)
+    assert bucket.flow_s(10**400, 0.0) > 1e9
+    bucket.take(10**400, 0.0)
+    assert bucket.wait_s(60, 0.0) == pytest.approx(120)
+    bucket.take(-(10**400), 0.0)
+    assert bucket.wait_s(60, 0.0) == 0

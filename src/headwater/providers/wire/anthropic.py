@@ -23,6 +23,7 @@ from .anthropic_models import abilities
 from .anthropic_params import anthropic_params, thinks
 from .conversation import TextPart, Turn, read_turns
 from .openai_chat import checked_base_url
+from .prefix import beginning, shortened
 from .rejections import rejection
 
 ANTHROPIC_URL = "https://api.anthropic.com"
@@ -76,7 +77,7 @@ class Anthropic:
 
     def continued(self, request: ChatRequest, model: str, text: str) -> UpstreamRequest:
         """The text is the trailing assistant turn; the answer goes on right after it."""
-        return self._request(request, model, _begun(read_turns(request.messages), text))
+        return self._request(shortened(request, text), model, _begun(read_turns(request.messages), text))
 
     def _request(self, request: ChatRequest, model: str, turns: Sequence[Turn]) -> UpstreamRequest:
         params = anthropic_params(request, model, max_tokens=self._max_tokens)
@@ -112,7 +113,7 @@ def _begun(turns: list[Turn], text: str) -> list[Turn]:
     if last is not None and last.role == "assistant" and not last.calls and last.parts:
         *parts, end = last.parts
         if isinstance(end, TextPart):
-            return [*turns[:-1], msgspec.structs.replace(last, parts=[*parts, TextPart(end.text + text)])]
+            return [*turns[:-1], msgspec.structs.replace(last, parts=[*parts, TextPart(beginning(end.text, text))])]
     return [*turns, Turn("assistant", "messages", [TextPart(text)])]
 
 

@@ -17,9 +17,11 @@ from .conversation import Fields, Tool, ToolChoice
 _PROVIDER = "Anthropic"
 # Tokens to think with where a model wants a budget. The API takes no less than the first.
 _MIN_BUDGET_TOKENS = 1_024
-_BUDGETS_TOKENS = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 24_576}
+_BUDGETS_TOKENS = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 24_576, "max": 32_768}
 # The API's own names of effort; the next lower one where a model has no equal.
-_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
+_EFFORTS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+_LATER_EFFORTS = frozenset({"xhigh", "max"})
+_SUMMARIZED: JsonObject = {"type": "adaptive", "display": "summarized"}
 _MIN_TOP_P_THINKING = 0.95
 _MAX_USER_CHARACTERS = 256
 
@@ -36,7 +38,7 @@ def anthropic_params(request: ChatRequest, model: str, *, max_tokens: int) -> Js
     stop = fields.stop()
     if stop:
         body["stop_sequences"] = stop
-    body.update(_tools(fields))
+    body.update(_tools(fields, able))
     body.update(_thinking(fields, able, body))
     body.update(_sampling(fields, able, thinks=thinks(body)))
     _output(fields, body)
@@ -54,12 +56,15 @@ def thinks(body: JsonObject) -> bool:
     return isinstance(thinking, dict) and thinking.get("type") in ("enabled", "adaptive")
 
 
-def _tools(fields: Fields) -> JsonObject:
+def _tools(fields: Fields, able: Abilities) -> JsonObject:
     tools, choice, parallel = fields.tools(), fields.tool_choice(), fields.flag("parallel_tool_calls")
+    forced = choice is not None and choice.mode in ("required", "tool")
     if not tools:
-        if choice is not None and choice.mode in ("required", "tool"):
+        if forced:
             raise InputError("tool_choice: there are no tools to choose from", param="tool_choice")
         return {}
+    if forced and not able.forced_tools:
+        raise _unsupported("tool_choice", "this model cannot be made to call a tool")
     body: JsonObject = {"tools": [_tool(tool) for tool in tools]}
     if parallel is False and (choice is None or choice.mode != "none"):
         body["tool_choice"] = {**_choice(choice or ToolChoice("auto")), "disable_parallel_tool_use": True}
@@ -87,7 +92,8 @@ def _choice(choice: ToolChoice) -> JsonObject:
 def _thinking(fields: Fields, able: Abilities, body: JsonObject) -> JsonObject:
     """`thinking` and `output_config.effort`. A native `thinking` goes through as it is and outweighs the effort.
 
-    `summarized` is asked for because models since 4.7 otherwise think for minutes without a word on the wire.
+    `summarized` is asked for because models since 4.7 otherwise think for minutes without a word on the wire, and some
+    leave out all that they say between tool calls, also where nobody asked them to think.
     """
     native, effort = fields.take("thinking"), fields.effort()
     if native is not None:
@@ -95,22 +101,22 @@ def _thinking(fields: Fields, able: Abilities, body: JsonObject) -> JsonObject:
             raise InputError("thinking must be an object", param="thinking")
         return {"thinking": native, **_effort(able, effort)}
     if effort is None:
-        return {}
+        return {"thinking": _SUMMARIZED} if "tools" in body and not able.forced_tools else {}
     if effort == "none":
-        if able.always_thinks:
+        if not able.thinking_off:
             raise _unsupported("reasoning_effort", "this model always thinks")
-        return {"thinking": {"type": "disabled"}} if able.thinking == "adaptive" else {}
+        return {"thinking": {"type": able.thinking_off}} if able.thinking == "adaptive" else {}
     if able.thinking == "none":
         raise _unsupported("reasoning_effort", "this model does not think")
     if able.thinking == "adaptive":
-        return {"thinking": {"type": "adaptive", "display": "summarized"}, **_effort(able, effort)}
+        return {"thinking": _SUMMARIZED, **_effort(able, effort)}
     return {"thinking": {"type": "enabled", "budget_tokens": _budget(effort, body)}}
 
 
 def _effort(able: Abilities, effort: str | None) -> JsonObject:
-    if effort in (None, "none") or able.thinking != "adaptive":
+    if effort is None or effort == "none" or able.thinking != "adaptive":
         return {}
-    return {"output_config": {"effort": "xhigh" if effort == "xhigh" and able.xhigh else _EFFORTS[str(effort)]}}
+    return {"output_config": {"effort": effort if effort in _LATER_EFFORTS and able.efforts else _EFFORTS[effort]}}
 
 
 def _budget(effort: str, body: JsonObject) -> int:

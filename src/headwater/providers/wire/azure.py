@@ -18,6 +18,7 @@ from ...request import ChatRequest
 from ..ports import UpstreamRequest
 from .openai_chat import OpenAIChat, checked_base_url
 from .openai_decoder import OpenAIDecoder
+from .segments import segment
 
 # The newest generally available one of the data plane (the page above, "API version support").
 API_VERSION = "2024-10-21"
@@ -53,7 +54,7 @@ class AzureOpenAI:
         )
 
     def chat(self, request: ChatRequest, model: str) -> UpstreamRequest:
-        deployment = quote(model, safe="")
+        deployment = segment(model, param="model")
         url = f"{self._base_url}/deployments/{deployment}/chat/completions?api-version={self._version}"
         return replace(self._chat.chat(request, model), url=url)
 

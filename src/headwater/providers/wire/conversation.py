@@ -57,6 +57,7 @@ NEUTRAL: dict[str, object] = {
     "modalities": ["text"],
     "presence_penalty": 0,
     "frequency_penalty": 0,
+    "stop": [],
 }
 
 
@@ -324,7 +325,7 @@ class Fields:
         return cast("list[str]", texts)
 
     def effort(self) -> str | None:
-        """`reasoning_effort`: none, minimal, low, medium, high or xhigh."""
+        """`reasoning_effort`: none, minimal, low, medium, high, xhigh or max."""
         value = self.take("reasoning_effort")
         if value is not None and value not in EFFORTS:
             raise _wrong("reasoning_effort", f"must be one of {', '.join(EFFORTS)}")
@@ -392,7 +393,7 @@ class Fields:
             raise UnsupportedField(f"{self._provider} cannot take {name}", param=name)
 
 
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def _is_neutral(name: str, value: object) -> bool:

@@ -18,11 +18,12 @@ from ...events import JsonObject
 from ...request import ChatRequest
 from ..ports import UpstreamRequest
 from .conversation import read_turns
-from .gemini_contents import gemini_contents, quoted
+from .gemini_contents import gemini_contents
 from .gemini_decoder import GeminiDecoder
 from .gemini_errors import gemini_rejection
 from .gemini_request import gemini_fields, version_of
 from .openai_chat import checked_base_url
+from .segments import quoted
 
 GEMINI_BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
 

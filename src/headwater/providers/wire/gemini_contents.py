@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,6 +21,7 @@ from ...errors import InputError
 from ...events import JsonObject
 from .conversation import AudioPart, Call, FilePart, ImagePart, Part, TextPart, Turn
 from .gemini_decoder import SIGNATURE_MARK
+from .segments import quoted
 
 PROVIDER = "Gemini"
 _WITHOUT_SIGNATURE = "skip_thought_signature_validator"
@@ -129,11 +130,6 @@ class _Builder:
         if not self._third or not isinstance(part, ImagePart | FilePart) or not part.data:
             raise turn.refuse(part, PROVIDER)
         return _inline(part.media_type, part.data)
-
-
-def quoted(name: str) -> str:
-    """One segment of a path, whatever it holds."""
-    return quote(name, safe="", errors="replace")
 
 
 def _inline(media_type: str, data: str) -> JsonObject:

@@ -22,8 +22,8 @@ _NO_GEMINI, _NEWEST = (0, 0), (999, 0)
 _FIRST_THINKING, _FIRST_LEVELS = (2, 5), (3, 0)
 # What Google's own OpenAI-compatible endpoint makes of `reasoning_effort`
 # (https://ai.google.dev/gemini-api/docs/openai#thinking).
-_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576}
-_LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH"}
+_BUDGETS = {"none": 0, "minimal": 1024, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 24576, "max": 24576}
+_LEVELS = {"minimal": "MINIMAL", "low": "LOW", "medium": "MEDIUM", "high": "HIGH", "xhigh": "HIGH", "max": "HIGH"}
 _MODES = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
 _SAMPLING: dict[str, tuple[str, Callable[[Fields, str], object]]] = {
     "temperature": ("temperature", Fields.number),

@@ -8,6 +8,7 @@ behind a failed strict decode; it must not know of any provider.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
@@ -15,6 +16,8 @@ from ...errors import ProviderProtocolError
 
 # Enough of a payload to recognise what sent it, too little to carry an answer or a secret into a message.
 _EXCERPT_CHARACTERS = 60
+# As long and as dense as keys are (Mistral's have 32 characters and no mark), which servers repeat in their errors.
+_KEY_LONG = re.compile(r"[\w*.\-+/=]{20,}")
 
 Channel = TypeVar("Channel", bound=Hashable)
 
@@ -63,6 +66,7 @@ def excerpt(payload: bytes) -> str:
     """The beginning of a payload, fit for a message."""
     text = payload[: _EXCERPT_CHARACTERS * 4].decode("utf-8", "replace")
     clean = "".join(character if character.isprintable() else " " for character in text)
+    clean = _KEY_LONG.sub("***", clean)
     return clean if len(clean) <= _EXCERPT_CHARACTERS else f"{clean[:_EXCERPT_CHARACTERS]}…"
 
 

@@ -20,6 +20,7 @@ from ..ports import UpstreamRequest
 from .ollama_decoder import OllamaDecoder
 from .ollama_messages import ollama_messages
 from .openai_chat import checked_base_url
+from .prefix import beginning, shortened
 from .rejections import rejection
 
 OLLAMA_URL = "http://127.0.0.1:11434"
@@ -72,10 +73,10 @@ class Ollama:
         messages = ollama_messages(request.messages)
         last = messages[-1] if messages else {}
         if last.get("role") == "assistant" and not last.get("tool_calls"):
-            messages[-1] = {**last, "content": f"{last['content']}{text}"}
+            messages[-1] = {**last, "content": beginning(str(last["content"]), text)}
         else:
             messages.append({"role": "assistant", "content": text})
-        return self._post(request, model, messages)
+        return self._post(shortened(request, text), model, messages)
 
     def _post(self, request: ChatRequest, model: str, messages: list[JsonObject]) -> UpstreamRequest:
         body: JsonObject = {"model": model, "messages": messages, "stream": True}
@@ -163,7 +164,14 @@ def _reasoning_effort(value: object, body: JsonObject, options: JsonObject) -> N
         raise InputError(f"reasoning_effort must be one of {', '.join(_EFFORTS)}", param="reasoning_effort")
 
 
-_EFFORTS = {"none": "", "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "high"}
+_EFFORTS = {
+    "none": "",
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    **dict.fromkeys(("xhigh", "max"), "high"),
+}
 _TRANSLATIONS: dict[str, Callable[[object, JsonObject, JsonObject], None]] = {
     "max_tokens": _max_tokens,
     "max_completion_tokens": _max_tokens,

@@ -8,9 +8,10 @@ just that (bifrost #5546). Servers differ by data alone (`presets`), never by a 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,9 +23,11 @@ from ...request import ChatRequest
 from ..ports import UpstreamRequest
 from .openai_decoder import OpenAIDecoder
 from .openai_differences import Differences, format_of
+from .prefix import beginning, has_begun, shortened
 from .rejections import rejection
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")
 
 Continuation: TypeAlias = Literal["", "trailing", "prefix", "continue_final_message"]
 
@@ -104,13 +107,17 @@ class OpenAIChat:
         marks, fields = _CONTINUED[self._continuation]
         messages = list(self._differences.messages(request, self._label))
         held = messages[-1] if messages else {}
-        begun = held.get("content")
-        if held.get("role") == "assistant" and isinstance(begun, str) and not held.get("tool_calls"):
-            # The caller began the answer: its text and ours are one beginning, not two turns.
-            messages[-1] = {**held, "content": begun + text, **marks}
-        else:
+        begun = _begun_by(held)
+        if begun is None:
             messages.append({"role": "assistant", "content": text, **marks})
-        return self._post(self._continuation_url, {**self._body(request, model), **fields, "messages": messages})
+        else:
+            if self.echoes_prefix and not has_begun(begun, text):
+                # Another server's answer: this one would repeat the caller's part too, which no viewer was shown.
+                raise UnsupportedField(f"{self._label} cannot go on with an answer that the caller began")
+            # The caller began the answer: its text and ours are one beginning, not two turns.
+            messages[-1] = {**held, "content": beginning(begun, text), **marks}
+        body = self._body(shortened(request, text), model)
+        return self._post(self._continuation_url, {**body, **fields, "messages": messages})
 
     def _body(self, request: ChatRequest, model: str) -> JsonObject:
         body = {
@@ -148,8 +155,22 @@ class OpenAIChat:
         return [model.id for model in (models if isinstance(models, list) else models.data)]
 
 
+def _begun_by(message: JsonObject) -> str | None:
+    """The text of an assistant's turn that the answer goes on from; None for any other turn."""
+    if message.get("role") != "assistant" or message.get("tool_calls"):
+        return None
+    content = message.get("content")
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    texts = [part.get("text") if isinstance(part, dict) else None for part in content]
+    return "".join(cast("list[str]", texts)) if all(isinstance(text, str) for text in texts) else None
+
+
 def checked_base_url(url: str) -> str:
     """The URL without a slash at its end. Raises `ConfigError`; its message never repeats a password."""
+    if not _PRINTABLE.fullmatch(url):
+        # urlsplit drops line breaks without a word, and what is sent would be another address than the one checked.
+        raise ConfigError("a provider's base URL must not hold blanks, line breaks or other than ASCII characters")
     try:
         parts = urlsplit(url)
         port = parts.port

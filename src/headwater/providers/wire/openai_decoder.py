@@ -11,9 +11,8 @@ from typing import NoReturn
 
 import msgspec
 
-from ...errors import FrameTooLarge, ProviderProtocolError, ProviderTruncated
+from ...errors import ProviderProtocolError, ProviderTruncated
 from ...events import Event, Text
-from ...sse import DataParser
 from .lenient import decode_lenient, excerpt, is_json
 from .openai_answer import OpenAIAnswer
 from .openai_shapes import (
@@ -26,11 +25,8 @@ from .openai_shapes import (
 )
 from .rejections import is_error_object, rejection_in_band
 from .repeated_frame import RepeatedFrame
+from .sse_or_json import SseOrJson
 
-# A security limit for answers that come as one JSON object; the SSE parser has its own per event.
-_MAX_WHOLE_BYTES = 32 * 2**20
-_BOM = b"\xef\xbb\xbf"
-_WHITESPACE = b" \t\r\n"
 _DONE = b"[DONE]"
 _FRAME = b"data: \n\n"
 # Fields whose text may be cut anywhere, also inside a character.
@@ -43,23 +39,19 @@ class OpenAIDecoder:
     __slots__ = (
         "_answer",
         "_between_frames",
+        "_body",
         "_decode",
         "_ended",
         "_repeated",
         "_secret",
-        "_sniffed",
-        "_sse",
-        "_whole",
     )
 
     def __init__(self, *, secret: str = "") -> None:
         self._secret = secret
         self._answer = OpenAIAnswer()
-        self._sse = DataParser()
+        self._body = SseOrJson()
         self._repeated = RepeatedFrame()
         self._between_frames = True
-        self._sniffed: bytes | None = b""  # None once the body is known to be SSE
-        self._whole: bytearray | None = None
         self._decode: Callable[[bytes], Chunk] = decode_first_chunk
         self._ended = False
 
@@ -70,12 +62,7 @@ class OpenAIDecoder:
     def feed(self, data: bytes) -> list[Event]:
         if self._between_frames and (text := self._repeated.text_of(data)) is not None:
             return [text] if text.text else []
-        if self._sniffed is not None:
-            data = self._sniff(data)
-        try:
-            payloads = self._sse.feed(data)
-        except FrameTooLarge as exc:
-            raise ProviderProtocolError(f"the provider sent too much at once: {exc.message}") from exc
+        payloads = self._body.payloads(data)
         answer = self._answer
         chunk = None
         for payload in payloads:
@@ -93,7 +80,7 @@ class OpenAIDecoder:
                 self._special(chunk)
             for choice in choices or ():
                 answer.choice(choice)
-        self._between_frames = not self._sse.unterminated
+        self._between_frames = not self._body.sse.unterminated
         if chunk is not None and len(payloads) == 1 and self._repeated.learning:
             self._learn(data, payloads[0], chunk)
         return self._take()
@@ -124,8 +111,8 @@ class OpenAIDecoder:
     def close(self) -> list[Event]:
         if self._ended:
             return []
-        if self._whole is not None:
-            self._close_whole(bytes(self._whole))
+        if self._body.whole is not None:
+            self._close_whole(bytes(self._body.whole))
         self._finish()
         return self._take()
 
@@ -133,34 +120,6 @@ class OpenAIDecoder:
         self._answer.finish()
         self._ended = True
         self._repeated.forget()
-
-    def _sniff(self, data: bytes) -> bytes:
-        """Decide by the first character whether this is SSE, and return what the SSE parser shall see.
-
-        A JSON object cannot begin an SSE stream: such a line would be a field without meaning.
-        """
-        if self._whole is not None:
-            self._collect(self._whole, data)
-            return b""
-        head = (self._sniffed or b"") + data
-        start = head.removeprefix(_BOM).lstrip(_WHITESPACE)
-        if not start or _BOM.startswith(head):
-            self._sniffed = head if _BOM.startswith(head) else b""
-            return b""
-        if start.startswith((b"{", b"[")):
-            self._whole = bytearray()
-            self._collect(self._whole, start)
-            return b""
-        if start.startswith(b"<"):
-            raise ProviderProtocolError("the provider answered with a web page instead of a stream")
-        self._sniffed = None
-        return start
-
-    @staticmethod
-    def _collect(whole: bytearray, data: bytes) -> None:
-        whole += data
-        if len(whole) > _MAX_WHOLE_BYTES:
-            raise ProviderProtocolError("the provider's answer is too large to be taken as one object")
 
     def _close_whole(self, body: bytes) -> None:
         """A `chat.completion` object: the answer of a server that ignored `stream`."""

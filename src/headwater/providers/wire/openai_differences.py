@@ -15,13 +15,17 @@ from ...events import JsonObject
 from ...request import ChatRequest
 from .conversation import NEUTRAL
 
+# Headwater's own field in the messages that it gives its callers; strict servers refuse what they do not know.
+_SIGNATURE = "reasoning_signature"
+
 
 class Differences(msgspec.Struct, frozen=True, kw_only=True):
     """Everything empty: none.
 
     `renamed`: parameters, OpenAI's name → the server's. `roles`: the same for the roles of messages. `refused`:
     parameters, and `refused_in_messages`: fields of messages, that the server answers with an error or would ignore
-    in silence. `left_out`: parameters that no answer differs by, which are not sent. `formats`: the kinds of
+    in silence. `left_out`: parameters that no answer differs by, and `left_out_in_messages`: fields that only other
+    servers have a use for (earlier thinking), which are not sent. `formats`: the kinds of
     `response_format` that it has; empty: all. `one_choice`: it gives one answer a request.
     """
 
@@ -30,6 +34,7 @@ class Differences(msgspec.Struct, frozen=True, kw_only=True):
     refused: frozenset[str] = frozenset()
     refused_in_messages: frozenset[str] = frozenset()
     left_out: frozenset[str] = frozenset()
+    left_out_in_messages: frozenset[str] = frozenset()
     formats: frozenset[str] = frozenset()
     one_choice: bool = False
 
@@ -54,12 +59,14 @@ class Differences(msgspec.Struct, frozen=True, kw_only=True):
 
     def messages(self, request: ChatRequest, label: str) -> list[JsonObject]:
         """The messages as the server wants them. Raises `UnsupportedField` whose `param` is the field's path."""
-        if not self.roles and not self.refused_in_messages:
+        told = self.roles or self.refused_in_messages or self.left_out_in_messages
+        if not told and not any(_SIGNATURE in message for message in request.messages):
             return request.messages
         return [self._message(f"messages[{at}]", message, label) for at, message in enumerate(request.messages)]
 
     def _message(self, path: str, message: JsonObject, label: str) -> JsonObject:
-        message = dict(message)
+        left_out = self.left_out_in_messages
+        message = {name: value for name, value in message.items() if name != _SIGNATURE and name not in left_out}
         for name in [name for name in message if name in self.refused_in_messages]:
             if message.pop(name):
                 raise UnsupportedField(f"{path}.{name}: {label} cannot take it", param=f"{path}.{name}")

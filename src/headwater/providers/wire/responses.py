@@ -7,6 +7,10 @@ Pure. Parameters arrive under their names in chat completions and are translated
 - *Thinking* is hidden unless asked for. `reasoning_effort` asks for a summary of it, too (`reasoning.summary: auto`);
   OpenAI gives summaries to verified organizations only, so `reasoning` as a parameter goes through as it is and wins:
   `{"effort": "high", "summary": null}` thinks hard without a summary.
+- *Tool loops.* What the model thought before it called a tool comes encrypted, by default, and is told as a signature
+  (`reasoning_signature` of the message). A caller that sends it back with the tool's answer lets the model think on;
+  without it, it begins anew, as in chat completions. It is for the account that made it: that another one's key can
+  go on with it is not to be expected.
 - *Storage.* `store` is false unless the caller says otherwise or asks for `background`, which cannot do without.
 - *Background.* Such a response is generated to its end whoever listens. Its facts hold `response_id` and `background`,
   by which `reattach` finds it again and `cancel_request` stops it. OpenAI streams it for a few minutes only (its error

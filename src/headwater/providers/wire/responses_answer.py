@@ -4,6 +4,10 @@ The part that byte decoding (`responses_decoder`) and SDK objects (`adapt_respon
 three times (pieces, the whole part, the whole item, and once more in the response at its end); what no earlier telling
 held is emitted, so that nothing is lost where a server leaves the pieces out (litellm #25561) and nothing comes twice.
 Between parts of the model's thinking there is a blank line. Pure.
+
+The encrypted thinking behind a tool call is told as a signature, just before the call: sent back with the tool's
+answer, the model thinks on from there instead of anew (without stored state nobody else remembers). Where no tool is
+called nobody needs it, and an answer of text alone stays one that can be gone on with.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from .tool_calls import ToolCalls
 Place: TypeAlias = tuple[str, int, int]
 
 TEXT = "text"
+# Says whose signature it is, because a conversation may go on at another provider, which refuses what is not its own.
+SIGNATURE_MARK = "openai_responses:"
 # Events that carry a piece: their text's kind, and the field with the part's index.
 DELTAS: dict[str, tuple[str, str]] = {
     "response.output_text.delta": (TEXT, "content_index"),
@@ -63,7 +69,8 @@ class ResponseAnswer:
     """
 
     __slots__ = (
-        *("_call_ids", "_earlier", "_fresh_from", "_halves", "_known", "_secret", "_thought", "_told", "_tools"),
+        *("_call_ids", "_earlier", "_fresh_from", "_halves", "_known", "_sealed", "_secret"),
+        *("_thought", "_told", "_tools"),
         *("events", "reason", "skip", "strict", "usage"),
     )
 
@@ -89,6 +96,7 @@ class ResponseAnswer:
         self._told: dict[Place, int] = {}
         self._call_ids: dict[int, str] = {}  # output item → its call
         self._thought: Place | None = None
+        self._sealed = ""  # the latest encrypted thinking, until a call follows it
         self._halves: Halves[Place] = Halves()
 
     def begin(self) -> None:
@@ -98,6 +106,7 @@ class ResponseAnswer:
         self._told.clear()
         self._call_ids.clear()
         self._thought = None
+        self._sealed = ""
 
     def delta(self, place: Place, piece: str, logprobs: object = None) -> None:
         """A piece of a text."""
@@ -175,6 +184,8 @@ class ResponseAnswer:
         if item.get("type") == "function_call":
             self._call(output, item)
             return
+        if item.get("type") == "reasoning" and (sealed := _text(item.get("encrypted_content"))):
+            self._sealed = f"{SIGNATURE_MARK}{_text(item.get('id'))}:{sealed}"
         if item.get("type") in {"message", "reasoning"}:
             for index, part in enumerate(_list(item.get("summary"))):
                 self._part(output, index, part)
@@ -189,6 +200,9 @@ class ResponseAnswer:
             self._whole((kind, output, index), fields.get(field), fields.get("logprobs"))
 
     def _call(self, output: int, item: JsonObject) -> None:
+        if self._sealed and output not in self._call_ids:
+            self.events.append(Reasoning("", signature=self._sealed))
+            self._sealed = ""
         self._call_ids.setdefault(output, _text(item.get("call_id")) or _text(item.get("id")))
         self._tool(output, _text(item.get("name")), "")
         self._whole(("arguments", output, 0), item.get("arguments"), None)

@@ -1,6 +1,8 @@
 """The canonical request as the Responses API wants it: messages as input items, tools and formats flattened.
 
-Shapes are those of `openai.types.responses` (`ResponseInputItemParam`, `FunctionToolParam`, `ResponseTextConfigParam`).
+Earlier thinking goes back where it came from this API and is sealed: as a reasoning item before the calls that followed
+it. All other thinking is for people. Shapes are those of `openai.types.responses` (`ResponseInputItemParam`,
+`FunctionToolParam`, `ResponseTextConfigParam`).
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from ...errors import InputError, UnsupportedField
 from ...events import JsonObject
 from ...request import ChatRequest
 from .conversation import Fields, FilePart, ImagePart, Part, TextPart, Tool, Turn, read_turns
+from .responses_answer import SIGNATURE_MARK
 
 NAME = "OpenAI's Responses API"
 
@@ -28,11 +31,19 @@ def input_items(messages: Sequence[JsonObject]) -> list[JsonObject]:
         content = [_output_part(turn, part) if turn.role == "assistant" else _part(turn, part) for part in turn.parts]
         if content or turn.role != "assistant":
             items.append({"type": "message", "role": message["role"], "content": content or ""})
+        items += _sealed_thinking(turn)
         items += [
             {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
             for call in turn.calls
         ]
     return items
+
+
+def _sealed_thinking(turn: Turn) -> list[JsonObject]:
+    id, _, sealed = turn.signature.removeprefix(SIGNATURE_MARK).partition(":")
+    if not (turn.calls and sealed and turn.signature.startswith(SIGNATURE_MARK)):
+        return []
+    return [{"type": "reasoning", "id": id, "summary": [], "encrypted_content": sealed}]
 
 
 def _tool_answer(turn: Turn) -> JsonObject:

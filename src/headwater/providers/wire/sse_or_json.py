@@ -15,23 +15,23 @@ _WHITESPACE = b" \t\r\n"
 
 
 class SseOrJson:
-    """`payloads` of SSE as bytes arrive, or `whole`: the JSON text so far, None for SSE.
+    """`payloads` of SSE as bytes arrive, or `whole`: the JSON text so far, None for SSE. `sse` reads the former.
 
     Raises `ProviderProtocolError` for a web page and for more than the limits.
     """
 
-    __slots__ = ("_head", "_sse", "whole")
+    __slots__ = ("_head", "sse", "whole")
 
     def __init__(self) -> None:
         self.whole: bytearray | None = None
         self._head: bytes | None = b""  # None once the body is known to be SSE
-        self._sse = DataParser()
+        self.sse = DataParser()
 
     def payloads(self, data: bytes) -> list[bytes]:
         if self._head is not None:
             data = self._sniff(data)
         try:
-            return self._sse.feed(data)
+            return self.sse.feed(data)
         except FrameTooLarge as exc:
             raise ProviderProtocolError(f"the provider sent too much at once: {exc.message}") from exc
 

@@ -146,6 +146,11 @@ class TestTools:
     def test_choice(self, params: dict[str, Any], choice: dict[str, Any] | None) -> None:
         assert body_of(**TOOLS, **params).get("tool_choice") == choice
 
+    def test_models_that_cannot_be_made_to_call_one(self) -> None:
+        for choice in ("required", {"function": {"name": "f"}}):
+            assert refused(model="claude-opus-5-5", **TOOLS, tool_choice=choice) == "tool_choice"
+        assert body_of("claude-opus-5-5", **TOOLS, tool_choice="auto")["tool_choice"] == {"type": "auto"}
+
 
 class TestThinking:
     @pytest.mark.parametrize(
@@ -164,7 +169,8 @@ class TestThinking:
         ("model", "effort", "told"),
         [
             (NEW, "minimal", "low"), (NEW, "low", "low"), (NEW, "medium", "medium"), (NEW, "high", "high"),
-            (NEW, "xhigh", "xhigh"), ("claude-opus-4-6", "xhigh", "high"), ("claude-mythos-5", "high", "high"),
+            (NEW, "xhigh", "xhigh"), ("claude-opus-4-6", "xhigh", "high"),
+            (NEW, "max", "max"), ("claude-opus-4-6", "max", "high"), ("claude-mythos-5", "high", "high"),
         ],
     )  # fmt: skip
     def test_adaptive(self, model: str, effort: str, told: str) -> None:
@@ -176,7 +182,20 @@ class TestThinking:
     def test_off(self) -> None:
         assert body_of(OLD, reasoning_effort="none") == {}
         assert body_of(NEW, reasoning_effort="none") == {"thinking": {"type": "disabled"}}
-        assert refused(model="claude-fable-5", reasoning_effort="none") == "reasoning_effort"
+        assert body_of("claude-sonnet-5-5", reasoning_effort="none") == {"thinking": {"type": "between_tools"}}
+        for model in ("claude-fable-5", "claude-opus-5-5"):
+            assert refused(model=model, reasoning_effort="none") == "reasoning_effort"
+
+    def test_what_is_said_between_tool_calls_is_not_lost(self) -> None:
+        """Opus 5.5 says it in thinking, which is left out unless it is asked for."""
+        summarized = {"type": "adaptive", "display": "summarized"}
+        for model in ("claude-opus-5-5", "claude-sonnet-5-5"):
+            assert body_of(model, **TOOLS)["thinking"] == summarized
+            assert body_of(model) == {}
+        assert "thinking" not in body_of(NEW, **TOOLS)
+        assert body_of("claude-sonnet-5-5", **TOOLS, thinking={"type": "between_tools"})["thinking"] == {
+            "type": "between_tools"
+        }
 
     def test_not_in_every_model_and_not_in_every_request(self) -> None:
         assert refused(model="claude-3-5-haiku-latest", reasoning_effort="low") == "reasoning_effort"
@@ -263,6 +282,14 @@ class TestPrefix:
             {"type": "text", "text": "b c"},
         ]
 
+    def test_the_white_space_that_was_not_sent_comes_with_the_text(self) -> None:
+        begun = {"role": "assistant", "content": "Sure, "}
+        assert messages_of(HI, begun, text=" yes")[1]["content"] == [{"type": "text", "text": "Sure, yes"}]
+
+    def test_the_limit_holds_for_both_parts(self) -> None:
+        built = Anthropic().continued(ChatRequest("p", [HI], {"max_tokens": 10}), OLD, "twelve chars")
+        assert msgspec.json.decode(built.body)["max_tokens"] == 7
+
     def test_after_turns_that_it_does_not_continue(self) -> None:
         call = {"role": "assistant", "tool_calls": [{"id": "c", "function": {"name": "f"}}]}
         empty = {"role": "assistant", "content": ""}
@@ -305,9 +332,23 @@ def test_generations(model: str, version: tuple[int, int]) -> None:
         sampling=version < (4, 7),
         temperature_and_top_p=version < (4, 1),
         thinking="none" if version < (3, 7) else "budget" if version < (4, 6) else "adaptive",
-        always_thinks="mythos" in model,
-        xhigh=version >= (4, 7),
+        thinking_off="" if "mythos" in model else "disabled",
+        efforts=version >= (4, 7),
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "thinking_off", "forced_tools"),
+    [
+        ("claude-opus-5", "disabled", True), ("claude-opus-5-5", "", False), ("anthropic/claude-opus-5.5", "", False),
+        ("claude-sonnet-5", "disabled", True), ("claude-sonnet-5-5", "between_tools", False),
+        ("claude-haiku-5-5", "disabled", True),
+        ("claude-fable-5", "", True), ("claude-fable-5-1", "", False), ("claude-mythos-5", "", True),
+    ],
+)  # fmt: skip
+def test_families(model: str, thinking_off: str, forced_tools: bool) -> None:
+    able = abilities(model)
+    assert (able.thinking_off, able.forced_tools) == (thinking_off, forced_tools)
 
 
 def test_a_name_that_tells_nothing_can_do_everything() -> None:

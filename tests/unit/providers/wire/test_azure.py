@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from headwater.errors import ConfigError, ProviderProtocolError
+from headwater.errors import ConfigError, InputError, ProviderProtocolError
 from headwater.events import Done, Metadata, Text
 from headwater.providers.wire.azure import AzureOpenAI
 from headwater.request import ChatRequest
@@ -28,6 +28,19 @@ def test_the_deployment_is_in_the_path(endpoint: str) -> None:
     assert "authorization" not in request.headers
     assert msgspec.json.decode(request.body)["stream_options"] == {"include_usage": True}
     assert protocol.list_models().url == f"{base}/models?api-version=2025-04-01-preview"
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_model_cannot_be_another_path(name: str) -> None:
+    """Dots are resolved on the way, and the request would go to another address with the key."""
+    with pytest.raises(InputError) as caught:
+        AzureOpenAI("https://h").chat(ASKING, name)
+    assert caught.value.param == "model"
+
+
+def test_a_model_is_one_segment_whatever_it_holds() -> None:
+    url = AzureOpenAI("https://h").chat(ASKING, "../é?#").url
+    assert url.startswith("https://h/openai/deployments/..%2F%C3%A9%3F%23/chat/completions?")
 
 
 def test_a_version_cannot_break_out_of_the_query() -> None:

@@ -167,6 +167,8 @@ def test_tool_choice(choice: Any, strict: bool | None, config: dict[str, Any] | 
         ("gemini-3-flash-preview", "minimal", {"thinkingLevel": "MINIMAL", "includeThoughts": True}),
         ("models/gemini-3.1-pro-preview", "minimal", {"thinkingLevel": "LOW", "includeThoughts": True}),
         ("gemini-flash-latest", "xhigh", {"thinkingLevel": "HIGH", "includeThoughts": True}),
+        ("gemini-flash-latest", "max", {"thinkingLevel": "HIGH", "includeThoughts": True}),
+        ("gemini-2.5-flash", "max", {"thinkingBudget": 24576, "includeThoughts": True}),
         ("gemini-10-flash", "medium", {"thinkingLevel": "MEDIUM", "includeThoughts": True}),
         ("gemini-2.0-flash", "none", None),
     ],

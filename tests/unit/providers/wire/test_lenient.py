@@ -23,8 +23,18 @@ def test_what_is_no_json(payload: bytes) -> None:
 
 def test_excerpts_are_short_and_printable() -> None:
     assert excerpt(b"a\x00\x1b[31m\xff") == "a  [31m\ufffd"
-    assert excerpt(b"x" * 61) == "x" * 60 + "…"
-    assert excerpt(b"x" * 60) == "x" * 60
+    assert excerpt(b"x " * 31) == "x " * 30 + "…"
+    assert excerpt(b"x " * 30) == "x " * 30
+
+
+def test_excerpts_hold_no_keys() -> None:
+    """Also none that nothing but its length tells: Mistral's, Google's."""
+    for key in (
+        "sk-proj-abcdefghijklmnop",
+        "0123456789abcdefABCDEF0123456789",
+        "AIzaSyA-0123456789_abcdefghijklmnopqrs",
+    ):
+        assert excerpt(f'{{"msg":"bad key {key}"}}'.encode()) == '{"msg":"bad key ***"}'
 
 
 def test_halves_join_and_flush() -> None:

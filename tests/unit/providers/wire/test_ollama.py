@@ -54,7 +54,9 @@ def test_parameters(params: dict[str, Any], expected: dict[str, Any]) -> None:
     assert body_of(**params) == expected
 
 
-@pytest.mark.parametrize(("effort", "level"), [("minimal", "low"), ("medium", "medium"), ("xhigh", "high")])
+@pytest.mark.parametrize(
+    ("effort", "level"), [("minimal", "low"), ("medium", "medium"), ("xhigh", "high"), ("max", "high")]
+)
 def test_gpt_oss_thinks_at_levels(effort: str, level: str) -> None:
     assert body_of("gpt-oss:20b", reasoning_effort=effort) == {"think": level}
     assert body_of("hf.co/openai/gpt-oss-20b", reasoning_effort=effort) == {"think": level}
@@ -124,6 +126,11 @@ class TestGoingOn:
     def test_what_the_caller_began_is_part_of_it(self) -> None:
         begun = {"role": "assistant", "content": "Well, "}
         assert self.messages(begun) == [{"role": "assistant", "content": "Well, so far"}]
+
+    def test_the_limit_holds_for_both_parts(self) -> None:
+        request = ChatRequest("m", [], {"max_tokens": 10})
+        built = msgspec.json.decode(Ollama().continued(request, "llama3", "so far").body)
+        assert built["options"] == {"num_predict": 9}
 
     def test_a_tool_call_is_no_beginning(self) -> None:
         call = {"id": "c", "function": {"name": "f", "arguments": "{}"}}

@@ -155,10 +155,37 @@ def test_an_answer_that_the_caller_began_is_one_beginning() -> None:
         {"role": "assistant", "content": "Once, so far", "prefix": True},
     ]
     called = {"role": "assistant", "content": "", "tool_calls": [{"id": "1"}]}
-    parts = {"role": "assistant", "content": [{"type": "text", "text": "x"}]}
-    for other in (called, parts):
+    image = {"role": "assistant", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+    for other in (called, image):
         assert len(continued(protocol, USER, other)[1]["messages"]) == 3
+    parts = {"role": "assistant", "content": [{"type": "text", "text": "On"}, {"type": "text", "text": "ce, "}]}
+    assert continued(protocol, USER, parts) == continued(protocol, USER, begun)
     assert len(continued(protocol)[1]["messages"]) == 1
+
+
+@pytest.mark.parametrize("echoes", [False, True])
+def test_what_was_repeated_of_the_callers_beginning_is_not_sent_twice(echoes: bool) -> None:
+    """Mistral's answer begins with the caller's text, so the text so far holds it already."""
+    protocol = OpenAIChat("http://h/v1", continuation="prefix", echoes_prefix=echoes)
+    begun = {"role": "assistant", "content": "so "}
+    assert continued(protocol, USER, begun)[1]["messages"][1:] == [
+        {"role": "assistant", "content": "so far", "prefix": True}
+    ]
+
+
+def test_who_repeats_does_not_go_on_with_anothers_answer_to_the_callers_beginning() -> None:
+    """It would repeat the caller's part as well, and viewers would get the answer twice."""
+    protocol = OpenAIChat("http://h/v1", continuation="prefix", echoes_prefix=True)
+    with pytest.raises(UnsupportedField) as caught:
+        continued(protocol, USER, {"role": "assistant", "content": "Once, "})
+    assert caught.value.param is None
+
+
+def test_the_limit_holds_for_both_parts() -> None:
+    protocol = OpenAIChat("http://h/v1", continuation="trailing")
+    assert continued(protocol, USER, max_tokens=10)[1]["max_tokens"] == 9  # "so far" is one token at least
+    assert continued(protocol, USER, max_completion_tokens=1)[1]["max_completion_tokens"] == 1
+    assert "max_tokens" not in continued(protocol, USER)[1]
 
 
 def test_continuations_may_have_an_address_of_their_own() -> None:
@@ -203,6 +230,9 @@ def test_a_server_that_cannot_go_on_says_so() -> None:
         "http://:secret@h",
         "http://h/v1?x=1",
         "http://h:0",
+        "http://h/v1\r\nx-injected: 1",
+        "http://h/my path",
+        "http://h/é",
         "http://h:x",
     ],
 )

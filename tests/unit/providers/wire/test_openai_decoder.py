@@ -7,7 +7,7 @@ import pytest
 
 from headwater.errors import ProviderProtocolError, ProviderRejected, ProviderTruncated
 from headwater.events import Done, Metadata, Text, ToolCall, Usage
-from headwater.providers.wire import openai_decoder
+from headwater.providers.wire import sse_or_json
 from headwater.providers.wire.openai_decoder import OpenAIDecoder
 from tests.unit.providers.kit import DONE, STOP, delta, sse, whole
 
@@ -131,7 +131,7 @@ def test_deeply_nested_json_is_refused() -> None:
 def test_a_frame_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ProviderProtocolError, match="too much"):
         OpenAIDecoder().feed(b"data: " + b"x" * (9 * 2**20))
-    monkeypatch.setattr(openai_decoder, "_MAX_WHOLE_BYTES", 10)
+    monkeypatch.setattr(sse_or_json, "_MAX_WHOLE_BYTES", 10)
     with pytest.raises(ProviderProtocolError, match="too large"):
         OpenAIDecoder().feed(b'{"choices": [' + b" " * 10)
 

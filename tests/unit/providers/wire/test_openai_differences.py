@@ -65,6 +65,15 @@ def test_a_damaged_format_is_left_to_the_server(value: object) -> None:
     assert format_of(asked(response_format=value)) == "text"
 
 
+def test_headwaters_own_field_is_sent_to_nobody() -> None:
+    """Callers send an answer back as they got it; strict servers refuse what they do not know."""
+    answer: JsonObject = {"role": "assistant", "content": "a", "reasoning_content": "hm"}
+    asking = asked({**answer, "reasoning_signature": "gemini:x"})
+    assert Differences().messages(asking, "X") == [answer]
+    strict = Differences(left_out_in_messages=frozenset({"reasoning_content"}))
+    assert strict.messages(asking, "X") == [{"role": "assistant", "content": "a"}]
+
+
 def test_messages() -> None:
     differences = Differences(roles={"developer": "system"}, refused_in_messages=frozenset({"name"}))
     asking = asked({"role": "developer", "content": "a"}, {"role": "user", "content": "b", "name": ""}, {"role": None})

@@ -199,3 +199,9 @@ class TestReattach:
         assert cancel is not None
         assert (cancel.method, cancel.url) == ("POST", "https://h/v1/responses/resp_1/cancel")
         assert (cancel.headers["authorization"], cancel.body) == ("Bearer k", b"")
+
+
+def test_no_stop_texts_are_none_to_refuse() -> None:
+    """Many clients send every field that they know."""
+    request = ChatRequest("m", [{"role": "user", "content": "hi"}], {"stop": []})
+    assert "stop" not in msgspec.json.decode(Responses().chat(request, "m").body)

@@ -126,6 +126,22 @@ class TestToolCalls:
         assert completed(answer) == []
         assert answer.reason == "tool_calls"
 
+    def test_the_sealed_thinking_behind_a_call(self) -> None:
+        """What the item holds when it is whole; what it begins with may be incomplete."""
+        thinking: JsonObject = {"type": "reasoning", "id": "rs", "summary": []}
+        answer = ResponseAnswer()
+        answer.event(ADDED, item_of({**thinking, "encrypted_content": "half"}))
+        answer.event(DONE, item_of({**thinking, "encrypted_content": "whole"}))
+        answer.event(ADDED, item_of(BEGUN, 1))
+        assert told(answer) == [Reasoning("", signature="openai_responses:rs:whole"), START]
+        assert completed(answer, {**thinking, "encrypted_content": "whole"}, CALL) == [ToolCall(0, arguments='{"a":1}')]
+
+    def test_thinking_before_text_alone_is_not_sealed(self) -> None:
+        """It would keep an answer of text from being gone on with."""
+        answer = ResponseAnswer()
+        answer.event(DONE, item_of({"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "x"}))
+        assert completed(answer, MESSAGE) == [Text("Hi there")]
+
     def test_arguments_only_at_the_end_of_the_item(self) -> None:
         for kind, event in (
             ("response.function_call_arguments.done", {"output_index": 0, "arguments": '{"a":1}'}),

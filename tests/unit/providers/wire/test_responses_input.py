@@ -84,6 +84,22 @@ def test_tool_calls_and_their_answers() -> None:
     ]
 
 
+def test_sealed_thinking_stands_before_its_calls() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    called = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    assert input_items(
+        [says("assistant", None, tool_calls=[call], reasoning_signature="openai_responses:rs_1:enc")]
+    ) == [
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "enc"},
+        called,
+    ]
+    for signature in ("gemini:rs_1:enc", "rs_1:enc", "openai_responses:rs_1", ""):
+        foreign = says("assistant", None, tool_calls=[call], reasoning_signature=signature)
+        assert input_items([foreign]) == [called]
+    done = says("assistant", "x", reasoning_signature="openai_responses:rs_1:enc")
+    assert input_items([done]) == [item("assistant", {"type": "output_text", "text": "x"})]
+
+
 @pytest.mark.parametrize(
     ("message", "param"),
     [
