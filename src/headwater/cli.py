@@ -111,7 +111,10 @@ def tail(
     after: Annotated[str, typer.Option(help="Cursor to go on after, as `epoch.seq`.", metavar="CURSOR")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an event, with its cursor.")] = False,
 ) -> None:
-    """Follow a stream to its end. The exit code is 1 when it ends in an error."""
+    """Follow a stream to its end. The exit code is 1 when it ends in an error.
+
+    Into a file or a pipe goes the text alone; what happens meanwhile (a place in a queue, a retry) is on stderr.
+    """
     from .terminal.tail import tail as run
 
     raise typer.Exit(run(stream, url=url, key=key, after=after, as_json=as_json))
@@ -120,7 +123,10 @@ def tail(
 @app.command()
 def record(
     model: Annotated[str, typer.Argument(help="Model, as the server's users name it.", metavar="MODEL")],
-    out: Annotated[Path, typer.Option(help="File to write, as `NAME.jsonl`.", metavar="FILE", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(help="File to write, as `NAME.jsonl`; its directory is made.", metavar="FILE", show_default=False),
+    ],
     prompt: Annotated[str, typer.Argument(help="Question; stdin when left out.", metavar="[PROMPT]")] = "",
     request: Annotated[
         Path | None, typer.Option(help="Body of a chat completion: messages, tools, options.", metavar="FILE")

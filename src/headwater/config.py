@@ -27,7 +27,7 @@ from pydantic_settings import (
 )
 
 from .errors import ConfigError, InputError
-from .tables import Price, ProviderTable, RouteTable, check_name, read_table
+from .tables import Price, ProviderTable, RouteTable, check_name, check_quotes, read_table
 
 ENV_PREFIX = "HEADWATER_"
 MIB = 2**20
@@ -94,6 +94,8 @@ def _reader(setting: str, kind: type[TableT]) -> PlainValidator:
             raise ValueError(f"{setting} must be tables: [{setting}.NAME]")  # noqa: TRY004 -- what pydantic takes
         try:
             names = {check_name(str(name), where=setting): table for name, table in value.items()}
+            for name, table in names.items():
+                check_quotes(name, table, kind, where=setting)
             return {name: read_table(table, kind, where=f"{setting}.{name}") for name, table in names.items()}
         except InputError as exc:
             raise ValueError(exc.message) from exc

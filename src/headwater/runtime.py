@@ -7,6 +7,7 @@ opened before it is closed again, in the opposite order.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import logging
 import os
 import time
@@ -20,8 +21,9 @@ from ._version import __version__
 from .config import Settings
 from .errors import LogError
 from .logs import open_log
-from .providers.discovery import Surroundings, find_providers, transport_for
+from .providers.discovery import REPLAY, Surroundings, find_providers, transport_for
 from .providers.ports import Transport
+from .providers.presets import preset_name
 from .routing import Registry, TargetSettings
 from .routing.store import FILE_NAME, KeptRoute, RouteStore
 from .server import ModelCard, Resolved, ServerSettings, create_app
@@ -34,6 +36,8 @@ _logger = logging.getLogger(__name__)
 
 # Compaction and retention are for the disk, not for readers: once a minute keeps both small.
 MAINTENANCE_INTERVAL_S = 60.0
+# One letter too many, too few or exchanged: `grq` for `groq` is 0.86, `deepseek-ai` (a publisher) for `deepseek` 0.84.
+_NEAR = 0.85
 
 
 class Runtime(msgspec.Struct, frozen=True):
@@ -49,19 +53,25 @@ class Runtime(msgspec.Struct, frozen=True):
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, *, log: Log | None = None, providers: bool = True, single_user: bool = True
+    settings: Settings,
+    *,
+    log: Log | None = None,
+    providers: bool = True,
+    single_user: bool = True,
+    listens: bool = False,
 ) -> AsyncIterator[Runtime]:
     """Open everything, take up unfinished streams, and close it all in order at the end.
 
     `log`: one that the caller opened and closes. `providers`: whether to look for any. `single_user`: whether an API
-    without keys checks Host and Origin. Raises `LogInUse`, `LogUnavailable`, `ConfigError`.
+    without keys checks Host and Origin. `listens`: as for `open_registry`. Raises `LogInUse`, `LogUnavailable`,
+    `ConfigError`.
     """
     async with AsyncExitStack() as stack:
         routes_file = settings.data_dir / FILE_NAME if log is None and settings.log == "sqlite" else None
         if log is None:
             log = await open_log(settings.log, settings.data_dir, settings.durability)
             stack.push_async_callback(log.close)
-        registry = await open_registry(settings) if providers else Registry([])
+        registry = await open_registry(settings, listens=listens) if providers else Registry([])
         stack.push_async_callback(registry.close)
         store = RouteStore(registry, routes_file)
         # Before the hub starts: what it recovers may run on one of these routes.
@@ -83,10 +93,12 @@ async def open_runtime(
         yield Runtime(settings, log, hub, registry, app, recovered)
 
 
-async def open_registry(settings: Settings, transport: Transport | None = None) -> Registry:
+async def open_registry(settings: Settings, transport: Transport | None = None, *, listens: bool = False) -> Registry:
     """The providers that the settings and the environment tell of, and the routes over them.
 
-    `transport`: one of the caller's, which the registry closes at its end. Raises `ConfigError`.
+    `transport`: one of the caller's, which the registry closes at its end. `listens`: whether the caller serves at the
+    settings' host and port, which no provider may then have (an application's own server is elsewhere). Raises
+    `ConfigError`.
     """
     transport = transport or transport_for(os.environ, connect_timeout_s=settings.connect_timeout_s)
     around = Surroundings(
@@ -97,10 +109,13 @@ async def open_registry(settings: Settings, transport: Transport | None = None) 
         settings.providers,
         settings.llm_provider,
         settings.openai_api or "",
+        (settings.host, settings.port) if listens and settings.port else None,
     )
     try:
         found = await find_providers(around)
         providers = [one.provider for one in found]
+        for warning in name_warnings(settings, [provider.name for provider in providers]):
+            _logger.warning("%s", warning)
         return Registry(
             providers,
             limits={one.provider.name: one.table for one in found},
@@ -115,6 +130,36 @@ async def open_registry(settings: Settings, transport: Transport | None = None) 
     except BaseException:
         await transport.close()
         raise
+
+
+def name_warnings(settings: Settings, providers: Sequence[str]) -> list[str]:
+    """Names of the settings that look like a slip of the pen, one sentence each. Asks no provider.
+
+    A prefix that is near to no provider's name is left alone: many models are listed as `meta-llama/llama-3`.
+    """
+    warnings = [
+        f'[prices."{name}"]: no provider has the name before the slash; did you mean "{near}"?'
+        for name in settings.prices
+        if name not in settings.routes and (near := _meant(name, providers))
+    ]
+    model = settings.default_model
+    if not model or model in settings.routes or model.partition("/")[0] in providers:
+        return warnings
+    if near := _meant(model, providers):
+        warnings.append(f"default_model = {model!r}: no provider has the name before the slash; did you mean {near!r}?")
+    elif set(providers) <= {REPLAY}:
+        warnings.append(f"default_model = {model!r} is neither a route nor a recording, and there is no other provider")
+    return warnings
+
+
+def _meant(name: str, providers: Sequence[str]) -> str:
+    """`provider/model` with the provider that the prefix nearly spells; "" where it spells one, or none."""
+    prefix, slash, model = name.partition("/")
+    # `mistralai/…` and `google/…` are how gateways list models, and near to a preset's name.
+    if not slash or prefix in providers or preset_name(prefix) is not None:
+        return ""
+    near = difflib.get_close_matches(prefix, providers, n=1, cutoff=_NEAR)
+    return f"{near[0]}/{model}" if near else ""
 
 
 class Directory:

@@ -6,8 +6,10 @@ in a table: `api_key` and header values are references `env:NAME` to environment
 
 from __future__ import annotations
 
+import difflib
 import re
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias, TypeVar, get_args
 
 import msgspec
 
@@ -21,6 +23,13 @@ MAX_TARGETS = 32
 _NAME = re.compile(r"[\w][\w.@:+ -]{0,99}(/[\w.@:+ -]{1,100})*")
 # A reference to a variable; whatever else stands in such a field is refused, so that no secret gets into a file.
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
+_SECRET_HEADERS = frozenset(
+    {"api-key", "authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token", "x-goog-api-key"}
+)
+# What msgspec says of a mistake that we know the remedy of.
+_UNKNOWN_FIELD = re.compile(r"object contains unknown field `(.*)`", re.DOTALL)
+_WRONG_CHOICE = re.compile(r"invalid enum value (.*)", re.DOTALL)
+_LAST_FIELD = re.compile(r"\.(\w+)(?:\[[^\]]*\])?$")
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -77,6 +86,12 @@ class ProviderTable(Limits, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.api_key and not _REFERENCE.fullmatch(self.api_key):
             raise ValueError('api_key must be "env:VARIABLE": secrets stay in the environment')
+        for header, text in self.headers.items():
+            if header.lower() in _SECRET_HEADERS and not _REFERENCE.fullmatch(text):
+                raise ValueError(
+                    f'the header {header[:100]} must be "env:VARIABLE", its whole value in that variable: secrets stay'
+                    " in the environment"
+                )
 
 
 class Target(Limits, frozen=True, kw_only=True):
@@ -116,6 +131,9 @@ class RouteTable(_Table, frozen=True, kw_only=True):
             raise ValueError("at least one target needs a weight above 0")
 
 
+# Tables in tables, by the field that holds them.
+_INNER: dict[str, type[_Table]] = {"targets": Target, "price": Price}
+
 T = TypeVar("T", bound=_Table)
 
 
@@ -125,8 +143,40 @@ def read_table(value: object, kind: type[T], *, where: str) -> T:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as exc:
         text, _, path = str(exc).partition(" - at `$")
-        at = where + path.rstrip("`")
-        raise InputError(f"{at}: {text[:1].lower()}{text[1:]}", param=at) from exc
+        path = path.rstrip("`")
+        at = where + path
+        raise InputError(f"{at}: {_advised(text[:1].lower() + text[1:], kind, path)}", param=at) from exc
+
+
+def check_quotes(name: str, value: object, kind: type[_Table], *, where: str) -> None:
+    """Raises `InputError` for a table whose name holds a dot without quotes: TOML makes two tables of `gpt-4.1`."""
+    if not isinstance(value, Mapping):
+        return
+    fields = kind.__struct_fields__
+    for key, inner in value.items():
+        # A field with a slip of the pen is told as that.
+        if not isinstance(inner, Mapping) or key in fields or difflib.get_close_matches(str(key), fields, n=1):
+            continue
+        dotted = f"{name}.{key}"
+        check_quotes(dotted, inner, kind, where=where)
+        raise InputError(
+            f'{where}.{dotted}: there is no such table; a name with a dot needs quotes: [{where}."{dotted}"]',
+            param=where,
+        )
+
+
+def _advised(text: str, kind: type[_Table], path: str) -> str:
+    """`text` of msgspec, with what there is to choose from at `path` below a table of `kind`."""
+    last = _LAST_FIELD.search(path)
+    if found := _UNKNOWN_FIELD.fullmatch(text):
+        fields = (_INNER.get(last[1], kind) if last else kind).__struct_fields__
+        near = difflib.get_close_matches(found[1], fields, n=1)
+        return text + (f"; did you mean {near[0]!r}?" if near else "")
+    if last and (found := _WRONG_CHOICE.fullmatch(text)):
+        types = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        choices = [choice for choice in get_args(types.get(last[1])) if choice]
+        return f"must be {' or '.join(map(repr, choices))}, not {found[1]}" if choices else text
+    return text
 
 
 def check_name(name: str, *, where: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest_asyncio
 
 from tests.stack import Served, Watcher, begin, viewers_client
 from tests.upstream import Upstream, prompt
+
+from .processes import START_S, environment, headwater
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
 
@@ -203,6 +206,28 @@ async def test_a_full_queue_refuses_and_a_cancel_makes_room(
 
         await client.post(f"{server.url}/v1/streams/{running}/cancel")
         await upstream.until(lambda: upstream.attempts == 2)
+
+
+async def test_a_tail_into_a_pipe_tells_the_place_beside_the_text(
+    tmp_path: Path, upstream: Upstream, client: httpx.AsyncClient
+) -> None:
+    async with served(tmp_path, upstream, SMALL) as server:
+        running = await begin(client, server.url, HANGS)
+        waiting = await begin(client, server.url, prompt(text="at last"))
+        assert await told_a_place(client, server.url, waiting) == 1
+        tail = await asyncio.create_subprocess_exec(
+            *headwater("tail", waiting, "--url", server.url), stdout=PIPE, stderr=PIPE, env=environment()
+        )
+        assert tail.stderr is not None
+        try:
+            async with asyncio.timeout(START_S):
+                assert await tail.stderr.readline() == b"queued, place 1\n"
+                await client.post(f"{server.url}/v1/streams/{running}/cancel")
+                assert await tail.communicate() == (b"at last", b"")
+        finally:
+            if tail.returncode is None:
+                tail.kill()
+        assert tail.returncode == 0
 
 
 async def test_the_wait_for_a_slot_ends_with_503(tmp_path: Path, upstream: Upstream, client: httpx.AsyncClient) -> None:

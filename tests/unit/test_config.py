@@ -277,6 +277,24 @@ def test_tables_have_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[routes.r]\ntargets = []", "routes.r.targets: expected `array` of length >= 1"),
         ("[[routes.r.targets]]\nprovider = 'p'\nweight = -1", "routes.r.targets[0].weight: expected `float` >= 0"),
         ("[prices.p]\ncurrency = 'euro'", "prices.p.currency: expected `str` matching regex"),
+        ("[prices.gpt-4.1]\ninput = 1", 'a name with a dot needs quotes: [prices."gpt-4.1"]'),
+        ("[prices.gpt-4]\ninput = 1\n[prices.gpt-4.1]", 'needs quotes: [prices."gpt-4.1"]'),
+        ("[[routes.a.b-3.5.targets]]\nprovider = 'p'", 'needs quotes: [routes."a.b-3.5"]'),
+        (
+            "[providers.x]\napi_ky = 'hunter2'",
+            "providers.x: object contains unknown field `api_ky`; did you mean 'api_key'?",
+        ),
+        ("[providers.x]\nzzz = 'a'", "providers.x: object contains unknown field `zzz`"),
+        ("[providers.x.heders]\na = 'b'", "did you mean 'headers'?"),
+        ("[prices.x]\ninptu = 1", "prices.x: object contains unknown field `inptu`; did you mean 'input'?"),
+        (
+            "[[routes.r.targets]]\nprovidr = 'p'",
+            "routes.r.targets[0]: object contains unknown field `providr`; did you mean",
+        ),
+        ("[[routes.r.targets]]\nprovider = 'p'\nprice = { inptu = 1 }", "unknown field `inptu`; did you mean 'input'?"),
+        ("[providers.x]\napi = 'chatt'", "providers.x.api: must be 'chat' or 'responses', not 'chatt'"),
+        ("[providers.x.headers]\nAuthorization = 'Bearer hunter2'", 'the header Authorization must be "env:VARIABLE"'),
+        ("[providers.x]\nheaders = { X-API-Key = 'hunter2' }", 'the header X-API-Key must be "env:VARIABLE"'),
         ("openai_api = 'both'", "openai_api in the settings file: should be 'chat' or 'responses'"),
     ],
 )
@@ -286,6 +304,12 @@ def test_a_wrong_table_is_one_line_with_its_path(tmp_path: Path, text: str, expe
     assert expected in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_secret_header_may_be_a_reference_and_others_plain_text(tmp_path: Path) -> None:
+    text = "[providers.x.headers]\nAuthorization = 'env:TOKEN'\nX-Team = 'red'"
+    headers = load_settings(config=_file(tmp_path, text)).providers["x"].headers
+    assert headers == {"Authorization": "env:TOKEN", "X-Team": "red"}
 
 
 def test_tables_given_in_python_are_told_without_a_file() -> None:

@@ -123,6 +123,45 @@ async def test_a_table_that_cannot_work_leaves_nothing_open(tmp_path: Path, sett
     assert asyncio.all_tasks() == before
 
 
+async def test_a_server_is_not_its_own_provider(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_BASE_URL", f"http://localhost:{settings.port}")
+    with pytest.raises(ConfigError, match=r"vllm has this server's own address \(127\.0\.0\.1:8000\)"):
+        async with open_runtime(settings, listens=True):
+            pytest.fail("it would ask itself")
+    for opened in (open_runtime(settings), open_runtime(settings.model_copy(update={"port": 0}), listens=True)):
+        async with opened as running:
+            assert "vllm" in running.registry.names
+
+
+@pytest.mark.parametrize(
+    ("values", "providers", "expected"),
+    [
+        ({"prices": {"opnai/gpt-4o": {}}}, ["openai"], '[prices."opnai/gpt-4o"]: no provider'),
+        ({"default_model": "olama/llama3"}, ["ollama", "replay"], "did you mean 'ollama/llama3'?"),
+        ({"default_model": "gpt-4o"}, ["replay"], "default_model = 'gpt-4o' is neither a route nor a recording"),
+        # Names that providers may list, and names that are there.
+        ({"prices": {"meta-llama/llama-3": {}, "gpt-4o": {}, "openai/gpt-4o": {}}}, ["openai"], ""),
+        ({"prices": {"mistralai/m": {}, "deepseek-ai/m": {}}}, ["mistral", "deepseek"], ""),
+        ({"default_model": "gpt-4o"}, ["openai", "replay"], ""),
+        ({"default_model": "replay/welcome"}, ["replay"], ""),
+        ({"default_model": "best", "routes": {"best": {"targets": [{"provider": "replay"}]}}}, ["replay"], ""),
+    ],
+)
+def test_names_that_look_like_a_slip_of_the_pen(values: dict[str, object], providers: list[str], expected: str) -> None:
+    warnings = runtime.name_warnings(load_settings(**values), providers)
+    assert len(warnings) == bool(expected)
+    assert expected in "".join(warnings)
+
+
+async def test_such_names_are_told_at_start(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("HEADWATER_DEFAULT_MODEL", "olama/llama3")
+    registry = await runtime.open_registry(load_settings(data_dir=settings.data_dir))
+    await registry.close()
+    assert [record.getMessage() for record in caplog.records if "did you mean 'ollama/llama3'" in record.getMessage()]
+
+
 async def test_connections_to_providers_end_with_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     async with Upstream() as upstream:
         monkeypatch.setenv("OPENAI_BASE_URL", upstream.openai_url)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
+from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
@@ -28,7 +29,9 @@ from .transport_httptools import HttptoolsTransport
 _PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 # A server on the same machine answers within a millisecond; a start must not wait for one that is not there.
 _PROBE_TIMEOUT_S = 0.5
-_REPLAY = "replay"
+REPLAY = "replay"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- recognised, not bound
 _BARE = ProviderTable()
 _PARTICULAR = ("headers", "stream", "api", "api_version")
 
@@ -36,7 +39,8 @@ _PARTICULAR = ("headers", "stream", "api", "api_version")
 class Surroundings(NamedTuple):
     """What providers are found in. All but `environ` and `transport` come from the settings, by the same names.
 
-    `tables` is the setting `providers`; `openai_api` is `chat`, `responses` or "".
+    `tables` is the setting `providers`; `openai_api` is `chat`, `responses` or "". `own_address`: the host and port
+    that Headwater itself listens on, which no provider may have; None where it listens on none, or on any free port.
     """
 
     environ: Mapping[str, str]
@@ -46,6 +50,7 @@ class Surroundings(NamedTuple):
     tables: Mapping[str, ProviderTable] = {}
     llm_provider: str = ""
     openai_api: str = ""
+    own_address: tuple[str, int] | None = None
 
     def value(self, *names: str) -> str:
         """The first variable that is set, without the blanks and line breaks that copying a key brings along."""
@@ -70,7 +75,7 @@ async def find_providers(around: Surroundings) -> list[Found]:
     for name, preset in PRESETS.items():
         if name not in amended and (provider := await _announced(around, name, preset)) is not None:
             found[name], kinds[name] = Found(provider, _BARE), name
-    found[_REPLAY] = Found(Replay(around.recordings_dir, pace=around.replay_pace), _BARE)
+    found[REPLAY] = Found(Replay(around.recordings_dir, pace=around.replay_pace), _BARE)
     if around.llm_provider:
         chosen = _chosen(around, kinds, around.llm_provider.strip())
         first = found.pop(chosen, None) or _selected(around, chosen)
@@ -92,7 +97,7 @@ def _kind_of(name: str) -> str:
 
 def _chosen(around: Surroundings, kinds: Mapping[str, str], wanted: str) -> str:
     """The provider's name that `llm_provider` means: a table's, or a kind's by any of its spellings."""
-    if wanted in kinds or wanted == _REPLAY:
+    if wanted in kinds or wanted == REPLAY:
         return wanted
     kind = _kind_of(wanted)
     named = next((name for name, its in kinds.items() if its == kind), None)
@@ -100,7 +105,7 @@ def _chosen(around: Surroundings, kinds: Mapping[str, str], wanted: str) -> str:
         return named
     if kind in PRESETS or kind in plugin_names():
         return kind
-    known = ", ".join([*around.tables, *PRESETS, *plugin_names(), _REPLAY])
+    known = ", ".join([*around.tables, *PRESETS, *plugin_names(), REPLAY])
     raise ConfigError(f"LLM_PROVIDER: there is no provider {wanted[:100]!r}; there are: {known}")
 
 
@@ -110,7 +115,7 @@ def _selected(around: Surroundings, kind: str) -> Found:
     if preset is None:
         return Found(_made(around, kind, kind, ProviderOptions(name=kind)), _BARE)
     options = _options(around, kind, preset, _BARE, amends=True)
-    return Found(_made(around, kind, kind, _complete(f"LLM_PROVIDER = {kind}", preset, options)), _BARE)
+    return Found(_made(around, kind, kind, _complete(f"LLM_PROVIDER = {kind}", preset, options, amends=True)), _BARE)
 
 
 async def _announced(around: Surroundings, name: str, preset: Preset) -> Provider | None:
@@ -138,7 +143,7 @@ async def _answers(transport: Transport, made: Made) -> bool:
 
 def _from_table(around: Surroundings, name: str, kind: str, table: ProviderTable) -> Found:
     where = f"providers.{name}"
-    if name == _REPLAY:
+    if name == REPLAY:
         raise ConfigError(f"{where}: the name is taken by the recordings")
     preset = PRESETS.get(kind)
     if preset is None:
@@ -153,8 +158,9 @@ def _from_table(around: Surroundings, name: str, kind: str, table: ProviderTable
     for field in _PARTICULAR:
         if getattr(table, field) != getattr(_BARE, field) and field not in preset.takes:
             raise ConfigError(f"{where}.{field} has no effect on {kind}")
-    options = _options(around, name, preset, table, amends=preset_name(name) == kind)
-    return Found(_made(around, where, kind, _complete(where, preset, options)), table)
+    amends = preset_name(name) == kind
+    options = _options(around, name, preset, table, amends=amends)
+    return Found(_made(around, where, kind, _complete(where, preset, options, amends=amends)), table)
 
 
 def _options(around: Surroundings, name: str, preset: Preset, table: ProviderTable, *, amends: bool) -> ProviderOptions:
@@ -178,14 +184,15 @@ def _options(around: Surroundings, name: str, preset: Preset, table: ProviderTab
     )
 
 
-def _complete(where: str, preset: Preset, options: ProviderOptions) -> ProviderOptions:
-    """The options, if nothing is missing. Raises `ConfigError` naming the variable that would help."""
+def _complete(where: str, preset: Preset, options: ProviderOptions, *, amends: bool) -> ProviderOptions:
+    """The options, if nothing is missing. Raises `ConfigError` naming what helps, a variable only if it is read."""
     if not options.base_url:
-        raise ConfigError(f"{where} needs an address: set {preset.url_variables[0]}, or base_url in its table")
+        advice = f"set {preset.url_variables[0]}, or base_url in its table" if amends else "set base_url in its table"
+        raise ConfigError(f"{where} needs an address: {advice}")
     needs_key = preset.needs == "key" or (preset.needs == "either" and options.base_url == preset.base_url)
     if needs_key and not options.api_key:
-        variable = preset.key_variables[0]
-        raise ConfigError(f'{where} needs a key: set {variable}, or api_key = "env:VARIABLE" in its table')
+        own = f"{preset.key_variables[0]}, or " if amends else ""
+        raise ConfigError(f'{where} needs a key: set {own}api_key = "env:VARIABLE" in its table')
     return options
 
 
@@ -211,7 +218,8 @@ def _made(around: Surroundings, where: str, kind: str, options: ProviderOptions)
     make = preset.make if preset is not None else plugin(kind)
     if make is None:
         known = ", ".join([*PRESETS, *plugin_names()])
-        raise ConfigError(f"{where}: there is no provider of the type {kind[:100]!r}; there are: {known}")
+        hint = "" if options.table.type else '; add type to its table, as type = "openai-compatible"'
+        raise ConfigError(f"{where}: there is no provider of the type {kind[:100]!r}{hint}; there are: {known}")
     return _provider(around, _make(where, make, options), options)
 
 
@@ -224,8 +232,26 @@ def _make(where: str, make: Maker, options: ProviderOptions) -> Made:
         raise ConfigError(f"{where}: {exc.message}") from exc
 
 
+def _leads_to(address: tuple[str, int], base_url: str) -> bool:
+    """Whether `base_url` names the host and port of a server on this machine; names are not looked up."""
+    own, own_port = address
+    try:
+        parts = urlsplit(base_url)
+        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return False  # its maker says what is wrong with it
+    own, host = own.strip("[]").lower(), parts.hostname or ""
+    return port == own_port and (host == own or (host in _LOOPBACK and own in _LOOPBACK | _EVERYWHERE))
+
+
 def _provider(around: Surroundings, made: Made, options: ProviderOptions) -> Provider:
-    """A whole provider as it is; protocols on the shared transport."""
+    """A whole provider as it is; protocols on the shared transport. Raises `ConfigError` for our own address."""
+    if around.own_address is not None and _leads_to(around.own_address, options.base_url):
+        host, port = around.own_address
+        raise ConfigError(
+            f"the provider {options.name} has this server's own address ({host}:{port}), so that it would ask itself:"
+            " give one of them another port"
+        )
     if hasattr(made, "producer"):
         provider = cast("Provider", made)
         if provider.name != options.name:

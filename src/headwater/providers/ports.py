@@ -131,12 +131,14 @@ class Held(msgspec.Struct, frozen=True):
 
     `text` is the first choice's. `facts`: all metadata told so far, merged. `position`: see `Positioned`; None after
     a crash. `resumable`: the answer is text alone (no tool call, no thinking, no second choice, no refusal).
+    `interrupted`: this side stopped, not the upstream: the same generation would not have failed.
     """
 
     text: str
     facts: JsonObject
     position: int | None = None
     resumable: bool = True
+    interrupted: bool = False
 
 
 @runtime_checkable

@@ -270,9 +270,9 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             announced=False,
         ),
         "vllm": Preset(
+            # No default address: vLLM's own, port 8000 of this machine, is Headwater's too, which would ask itself.
             make=_chat("vLLM", continuation="continue_final_message"),
             needs="address",
-            base_url="http://127.0.0.1:8000/v1",
             root="/v1",
             key_variables=("VLLM_API_KEY",),
             url_variables=("VLLM_BASE_URL",),

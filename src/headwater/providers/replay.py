@@ -76,9 +76,12 @@ class Replay:
         source = self._source(stem)
         return _Player(source, stem, self._pace_of(request), self._sleep)
 
-    def continuation(self, request: ChatRequest, model: str, held: Held) -> Continuation:
-        """The same producer: it finds in the stream what it need not write again."""
-        return Continuation(self.producer(request, model), exact=True)
+    def continuation(self, request: ChatRequest, model: str, held: Held) -> Continuation | None:
+        """The same producer: it finds in the stream what it need not write again.
+
+        A recording that broke off would only break off there again.
+        """
+        return Continuation(self.producer(request, model), exact=True) if held.interrupted else None
 
     async def close(self) -> None:
         """Holds nothing."""

@@ -7,6 +7,7 @@ import asyncio
 import msgspec
 
 from ..errors import HeadwaterError, Overloaded, ProviderError, ProviderRejected, ProviderTimeout, ProviderUnreachable
+from ..events import JsonObject
 from ..request import ChatRequest, Priority, prompt_characters
 from ..streams.admission import Ticket
 from ..streams.fold import CHARACTERS_PER_TOKEN
@@ -67,7 +68,8 @@ async def _enter(target: Target, tickets: list[Ticket], writer: Writer, demand: 
         # One slow upstream's queue must not take all slots of the server from streams of the others.
         writer.control.lend_slot(True)
         try:
-            await wait_for_slot(ticket, writer, timeout_s=target.queue_timeout_s, where=target.name)
+            asked: JsonObject = {"provider": target.provider.name, "model": target.model}
+            await wait_for_slot(ticket, writer, timeout_s=target.queue_timeout_s, target=asked)
         finally:
             writer.control.lend_slot(False)
 

@@ -6,23 +6,27 @@ closed ──`failures` in a row──▶ open ──after `open_s`──▶ hal
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 State: TypeAlias = Literal["closed", "open", "half_open"]
 
+_log = logging.getLogger(__name__)
+
 _MAX_OPEN_S = 300.0
 
 
 class Breaker:
-    """`failures = 0` switches it off. `now`: a monotonic clock in seconds.
+    """`failures = 0` switches it off. `now`: a monotonic clock in seconds. `name`: for the operator's log.
 
     Whoever sends a request calls `begin`, then exactly one of `succeed`, `fail` and `let_go`.
     """
 
-    __slots__ = ("_failures", "_first_open_s", "_limit", "_now", "_open_s", "_probed_until", "_until")
+    __slots__ = ("_failures", "_first_open_s", "_limit", "_name", "_now", "_open_s", "_probed_until", "_until")
 
-    def __init__(self, *, failures: int, open_s: float, now: Callable[[], float]) -> None:
+    def __init__(self, *, failures: int, open_s: float, now: Callable[[], float], name: str = "") -> None:
+        self._name = name
         self._limit = failures
         self._first_open_s = self._open_s = open_s
         self._now = now
@@ -53,6 +57,8 @@ class Breaker:
         return True
 
     def succeed(self) -> None:
+        if self._until is not None:
+            _log.warning("%s answers again", self._name)
         self._failures = 0
         self._until = self._probed_until = None
         self._open_s = self._first_open_s
@@ -68,7 +74,9 @@ class Breaker:
         else:
             self._open_s = min(_MAX_OPEN_S, 2 * self._open_s)
         self._probed_until = None
-        self._until = self._now() + max(self._open_s, min(retry_after_s or 0.0, _MAX_OPEN_S))
+        open_s = max(self._open_s, min(retry_after_s or 0.0, _MAX_OPEN_S))
+        self._until = self._now() + open_s
+        _log.warning("%s failed %d times in a row: others are preferred for %g s", self._name, self._failures, open_s)
 
     def let_go(self, *, probe: bool) -> None:
         """The request ended without saying anything about the target: cancelled, or refused for its own fault."""

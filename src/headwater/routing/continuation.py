@@ -17,7 +17,7 @@ EXACT = "exact"
 _ANEW = frozenset({"retrying", "fallback", SEAM_STAGE})
 
 
-def held_of(events: Sequence[Event], *, position: int | None) -> Held:
+def held_of(events: Sequence[Event], *, position: int | None, interrupted: bool = False) -> Held:
     """Text alone can be gone on with: no model can be made to resume a thought, a tool call or a second choice."""
     texts = [event for event in events if type(event) is Text]
     others = any(type(event) in (Reasoning, ToolCall) for event in events)
@@ -27,6 +27,7 @@ def held_of(events: Sequence[Event], *, position: int | None) -> Held:
         facts_of(events),
         position=position,
         resumable=plain and not others,
+        interrupted=interrupted,
     )
 
 

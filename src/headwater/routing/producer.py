@@ -8,6 +8,7 @@ its typed error. Attempts and spend are bounded (bifrost #7035).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +29,9 @@ from .target import Target
 
 if TYPE_CHECKING:
     from .route import Policy
+
+
+_log = logging.getLogger(__name__)
 
 
 class RoutedProducer:
@@ -93,7 +97,7 @@ class _Journey:
 
     async def _reattach(self) -> HeadwaterError | None:
         """A stream that was taken up may have a generation under way that can be asked for again; else it begins."""
-        held = held_of(await self._writer.control.history(), position=None)
+        held = held_of(await self._writer.control.history(), position=None, interrupted=True)
         error: HeadwaterError | None = None
         for target in self._targets:
             found = continuation_at(target, self._request, held, opted_in=False)
@@ -181,7 +185,7 @@ class _Journey:
         if self._seams >= self._policy.max_continuations or self._exhausted:
             raise error
         position: int | None = getattr(self._asked, "position", None)  # see `providers.ports.Positioned`
-        held = held_of(history, position=position)
+        held = held_of(history, position=position, interrupted=isinstance(error, Interrupted))
         coming = self._next(error, held)
         if coming is None:
             raise error
@@ -242,7 +246,8 @@ class _Journey:
             abandon([self._serving.provider], self._writer.fold)
 
     def _tell(self, stage: str, target: Target, error: HeadwaterError, more: JsonObject | None = None) -> None:
-        """Why and where the next attempt is made."""
+        """Why and where the next attempt is made: for viewers, and for the operator."""
+        _log.info("%s: %s at %s: %s: %s", self._request.model, stage, target.name, error.code, error.message)
         data = {**_place(target), "reason": error.code, **(more or {})}
         self._writer.write([Status(stage, error.message, attempt=self._ledger.count + 1, data=data)])
 

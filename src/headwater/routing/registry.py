@@ -122,6 +122,10 @@ class Registry:
     async def models(self) -> list[Listed]:
         """All models now: routes, then the providers' in order. One that cannot list never hides the others."""
         await self._listing.refresh()
+        return self._public()
+
+    def _public(self) -> list[Listed]:
+        """What `models` tells, by the lists that there are."""
         listed = [Listed(name, route.provider_name) for name, route in self._routes.items()]
         taken = set(self._routes)
         for provider, names in self._listing.names():
@@ -176,7 +180,7 @@ class Registry:
     def _unknown(self, model: str) -> str:
         if not self._providers:
             return f"there is no model {model[:100]!r}: {_NO_PROVIDERS}"
-        names = [*self._routes, *(name for _, names in self._listing.names() for name in names)]
+        names = [listed.model for listed in self._public()]
         shown = ", ".join(names[:_SHOWN_NAMES]) + (" …" if len(names) > _SHOWN_NAMES else "")
         return f"there is no model {model[:100]!r}; there are: {shown or 'none'}"
 
@@ -274,7 +278,7 @@ class Registry:
         if route is not None and route.policy.continue_answers:
             return _Later(self, request, providers)
         # Without any text: only the very same generation can be gone on with.
-        held = Held("", dict(fold.served or {}))
+        held = Held("", dict(fold.served or {}), interrupted=True)
         model = request.model.removeprefix(f"{record.provider}/")
         exact = any(
             isinstance(provider, SupportsContinuation) and provider.continuation(request, model, held) is not None

@@ -49,7 +49,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def name(self) -> str:
         """As people read it."""
-        return f"{self.provider.name}/{self.model.removeprefix(f'{self.provider.name}/')}"
+        return _named(self.provider.name, self.model)
 
 
 class Upstreams:
@@ -83,11 +83,13 @@ class Upstreams:
         price: Price | None = None,
     ) -> Target:
         """`own`: the limits of this target in `route`; what they leave open is the provider's, then the settings'."""
-        gates = [self._gate((provider.name,), provider_limits)]
-        if own is not None:
-            gates.insert(0, self._gate((provider.name, model, route), own))
-        given = [limits for limits in (own, provider_limits) if limits is not None]
         settings = self.settings
+        given = [limits for limits in (own, provider_limits) if limits is not None]
+        queue_timeout_s = _first([x.queue_timeout_s for x in given], settings.queue_timeout_s)
+        shared_s = _first([provider_limits.queue_timeout_s], settings.queue_timeout_s)
+        gates = [self._gate((provider.name,), provider_limits, shared_s)]
+        if own is not None:
+            gates.insert(0, self._gate((provider.name, model, route), own, queue_timeout_s))
         return Target(
             provider=provider,
             model=model,
@@ -97,7 +99,7 @@ class Upstreams:
             price=price,
             first_token_timeout_s=_first([x.first_token_timeout_s for x in given], settings.first_token_timeout_s),
             idle_timeout_s=_first([x.idle_timeout_s for x in given], settings.idle_timeout_s),
-            queue_timeout_s=_first([x.queue_timeout_s for x in given], settings.queue_timeout_s),
+            queue_timeout_s=queue_timeout_s,
         )
 
     def _breaker(self, provider: str, model: str) -> Breaker:
@@ -106,7 +108,12 @@ class Upstreams:
             if len(self._breakers) >= _MAX_BREAKERS:
                 self._forget_breakers()
             settings = self.settings
-            breaker = Breaker(failures=settings.breaker_failures, open_s=settings.breaker_open_s, now=self._now)
+            breaker = Breaker(
+                failures=settings.breaker_failures,
+                open_s=settings.breaker_open_s,
+                now=self._now,
+                name=f"{provider}/{model}",
+            )
             self._breakers[provider, model] = breaker
         return breaker
 
@@ -124,21 +131,29 @@ class Upstreams:
             key: known for key, known in self._gates.items() if len(key) == 1 or key[2] != route or key[:2] in kept
         }
 
-    def _gate(self, key: tuple[str, ...], limits: Limits) -> Gate:
+    def _gate(self, key: tuple[str, ...], limits: Limits, queue_timeout_s: float) -> Gate:
         """One that limits nothing still counts. Changed limits get a new gate; who runs gives back to the old."""
         bounds = _bounds(limits)
         known = self._gates.get(key)
         if known is not None and known[0] == bounds:
+            known[1].longest_retry_s = queue_timeout_s
             return known[1]
         gate = Gate(
             limits.max_concurrent,
             limits.max_queued,
+            name=_named(*key[:2]),
             requests_per_minute=limits.requests_per_minute,
             tokens_per_minute=limits.tokens_per_minute,
             ageing_s=self.settings.priority_ageing_s,
+            longest_retry_s=queue_timeout_s,
         )
         self._gates[key] = bounds, gate
         return gate
+
+
+def _named(provider: str, model: str = "") -> str:
+    """`openai/gpt-4o`, though the provider's own name of the model may begin with its own, or only `openai`."""
+    return f"{provider}/{model.removeprefix(f'{provider}/')}" if model else provider
 
 
 def _bounds(limits: Limits) -> _Bounds:

@@ -15,8 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..errors import TooManyConnections
 from ..events import Error
-from ..sse import retry
-from ..streams import Channel, EncoderFactory, Hub, Viewer
+from ..streams import Channel, EncoderFactory, Hub, Viewer, farewell
 from .errors import event_response
 from .handoff import EXTENSION, HIGH_WATER_BYTES, TransportSink
 
@@ -104,7 +103,8 @@ class EventStreamResponse(Response):
 
     async def _send_away(self, scope: Scope, send: Send) -> None:
         await send(self._start(scope))
-        await send({"type": "http.response.body", "body": retry(self._hub.settings.retry_ms)})
+        body = farewell(self._encoder(self._channel), self._hub.settings.retry_ms)
+        await send({"type": "http.response.body", "body": body})
 
     def _start(self, scope: Scope) -> Message:
         headers = self.raw_headers

@@ -11,7 +11,7 @@ from .ports import Control, Encoder, EncoderFactory, Producer, Settlement, Sink,
 from .queueing import wait_for_slot
 from .recovery import Recover
 from .settings import StreamSettings
-from .viewer import Viewer
+from .viewer import Viewer, farewell
 
 __all__ = [
     "Accepted",
@@ -44,6 +44,7 @@ __all__ = [
     "Viewer",
     "Watch",
     "Writer",
+    "farewell",
     "fold",
     "wait_for_slot",
 ]

@@ -67,6 +67,11 @@ class Ticket:
         return self._gate.position(self) if self.waiting else 0
 
     @property
+    def queue(self) -> str:
+        """Whose slot this is, as `Gate.name`."""
+        return self._gate.name
+
+    @property
     def retry_after_s(self) -> float:
         """When one who gives up now should come back, as in `QueueFull`."""
         return self._gate.retry_after_s()
@@ -96,8 +101,11 @@ class Ticket:
 class Gate:
     """At most `max_running` tickets run (0: no bound) and `max_queued` wait; use it in one event loop.
 
+    `name` is whose slots they are, for messages: a provider or a target; empty: the whole server's.
     `requests_per_minute` and `tokens_per_minute` bound how fast tickets are granted (0: no bound). `ageing_s`: how
-    much longer than the next higher priority a request may wait for its turn. `clock` gives seconds, never backwards.
+    much longer than the next higher priority a request may wait for its turn. `longest_retry_s`: how long one may wait
+    in the queue, beyond which no caller is told to stay away (60 at most, whatever is given). `clock` gives seconds,
+    never backwards.
     """
 
     def __init__(
@@ -105,12 +113,16 @@ class Gate:
         max_running: int,
         max_queued: int,
         *,
+        name: str = "",
         requests_per_minute: int = 0,
         tokens_per_minute: int = 0,
         ageing_s: float = 10.0,
+        longest_retry_s: float = LONGEST_RETRY_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.name = name
         self.running = 0
+        self.longest_retry_s = longest_retry_s
         self._max_running = max_running
         self._max_queued = max_queued
         self._ageing_s = ageing_s
@@ -139,10 +151,7 @@ class Gate:
             self._admit(ticket, now)
             return ticket
         if len(self._queue) >= self._max_queued:
-            raise QueueFull(
-                f"{self.running} requests are running and {len(self._queue)} wait already",
-                retry_after_s=self.retry_after_s(ticket),
-            )
+            raise QueueFull(self._full(), retry_after_s=self.retry_after_s(ticket))
         ticket.granted = asyncio.get_running_loop().create_future()
         self._queue.insert(self._index(ticket), ticket)
         if is_next:
@@ -150,7 +159,10 @@ class Gate:
         return ticket
 
     def retry_after_s(self, newcomer: Ticket | None = None) -> float:
-        """When all who wait (and `newcomer`) could have started, guessed from hold times and rates; 1 to 60."""
+        """When all who wait (and `newcomer`) could have started, guessed from hold times and rates.
+
+        Between 1 and 60, and not above `longest_retry_s`: a place may be free before the whole queue has gone.
+        """
         now = self._clock()
         line = self._queue if newcomer is None else [*self._queue, newcomer]
         wait_s = 0.0
@@ -161,7 +173,7 @@ class Gate:
             wait_s = max(wait_s, self._requests.flow_s(len(line), now))
         if self._tokens is not None:
             wait_s = max(wait_s, self._tokens.flow_s(sum(ticket.tokens for ticket in line), now))
-        return min(max(wait_s, SHORTEST_RETRY_S), LONGEST_RETRY_S)
+        return max(min(wait_s, self.longest_retry_s, LONGEST_RETRY_S), SHORTEST_RETRY_S)
 
     # What tickets call.
 
@@ -189,6 +201,12 @@ class Gate:
         if self._tokens is not None and tokens is not None:
             self._tokens.take(tokens - ticket.tokens, now)
         self._grant()
+
+    def _full(self) -> str:
+        waiting = len(self._queue)
+        runs = f"{self.running} request{' is' if self.running == 1 else 's are'} running"
+        waits = f"{waiting} wait{'s' if waiting == 1 else ''} already" if waiting else "none may wait"
+        return f"the queue of {self.name or 'this server'} is full: {runs} and {waits}"
 
     def _index(self, ticket: Ticket) -> int:
         return bisect_left(self._queue, ticket.order, key=attrgetter("order"))

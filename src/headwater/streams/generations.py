@@ -29,7 +29,12 @@ class Generations:
         self.unsettled: dict[str, Generation] = {}
         self._committer = committer
         self._settings = settings
-        self._admission = Gate(settings.max_streams, settings.max_queued, ageing_s=settings.priority_ageing_s)
+        self._admission = Gate(
+            settings.max_streams,
+            settings.max_queued,
+            ageing_s=settings.priority_ageing_s,
+            longest_retry_s=settings.queue_timeout_s,
+        )
         self._live: dict[str, Generation] = {}
         self._winding_up: set[asyncio.Task[None]] = set()
         self._empty = asyncio.Event()
@@ -121,7 +126,10 @@ class Generations:
             try:
                 await asyncio.wait_for(self._empty.wait(), grace_s)
             except TimeoutError:
-                _logger.warning("%d streams did not finish within %g s and are handed over", len(self._live), grace_s)
+                number = len(self._live)
+                streams, are = ("stream", "is") if number == 1 else ("streams", "are")
+                told = "%d %s did not finish within %g s and %s handed over"
+                _logger.warning(told, number, streams, grace_s, are)
         rest = list(self._live.values())
         for generation in rest:
             generation.hand_over()

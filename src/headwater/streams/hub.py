@@ -31,11 +31,11 @@ from .fold import Fold
 from .follower import Follower
 from .generation import MakeProducer
 from .generations import Generations
-from .history import read_events
+from .history import read_events, read_fold
 from .info import RecoveryReport, StreamInfo, describe
 from .log import Log, Query, StreamRecord, SupportsDelete
 from .ports import EncoderFactory, Producer, Sink
-from .recovery import Recover, Recovery, boot_id, read_fold
+from .recovery import Recover, Recovery, boot_id
 from .settings import StreamSettings
 from .sweeper import Sweeper
 from .viewer import Viewer

@@ -15,6 +15,7 @@ from .log import StreamRecord
 
 class StreamInfo(msgspec.Struct, frozen=True):
     """`created_at`, `finished_at`: RFC 3339 in UTC; `events`: how many are committed; `cursor`: of the last.
+    `provider`: who gave the answer's end; before that, and where it failed, who was to be asked first.
 
     `metadata`: what all metadata events add up to; at the end also `attempts`, and `cost` where a price is known.
     """
@@ -51,11 +52,12 @@ def describe(record: StreamRecord, channel: Channel | None = None) -> StreamInfo
         status: Status = ended.status
     else:
         status = channel.status if channel is not None else "recovering"
+    metadata = _metadata(record, channel)
     return StreamInfo(
         id=record.id,
         status=status,
         model=record.model,
-        provider=record.provider,
+        provider=_provider(metadata) or record.provider,
         dialect=record.dialect,
         created_at=_time(record.created_ms),
         finished_at=_time(ended.finished_ms) if ended is not None else None,
@@ -65,13 +67,22 @@ def describe(record: StreamRecord, channel: Channel | None = None) -> StreamInfo
         error=ended.error if ended is not None else None,
         usage=ended.usage if ended is not None else (channel.fold.usage if channel is not None else None),
         viewers=len(channel.viewers) + channel.holds if channel is not None else 0,
-        metadata=_metadata(record, channel),
+        metadata=metadata,
     )
 
 
 def _metadata(record: StreamRecord, channel: Channel | None) -> JsonObject:
     told = record.ended.metadata if record.ended is not None else channel.fold.served if channel is not None else None
     return told or {}
+
+
+def _provider(metadata: JsonObject) -> str:
+    """Who gave the end of the answer, where attempts tell of several; "" where none did."""
+    attempts = metadata.get("attempts")
+    for attempt in reversed(attempts) if isinstance(attempts, list) else ():
+        if isinstance(attempt, dict) and attempt.get("outcome") == "done":
+            return str(attempt.get("provider") or "")
+    return ""
 
 
 def _time(unix_ms: int) -> str:

@@ -6,7 +6,7 @@ None of these knows the other's side: a producer never sees a viewer, an encoder
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 from ..errors import ProviderTimeout
 from ..events import Event, JsonObject, Terminal, Usage
@@ -116,6 +116,32 @@ class Encoder(Protocol):
     def reset(self, reason: str) -> bytes:
         """Told to a viewer whose cursor is unknown, before the full replay."""
         ...
+
+
+@runtime_checkable
+class ReadsFold(Protocol):
+    """An encoder whose frames tell what came before: the fold must hold every event up to `seq`, always.
+
+    An ended stream is opened by its record alone, so a viewer with such an encoder reads its fold back first.
+    """
+
+    reads_fold: Literal[True]
+
+
+@runtime_checkable
+class EncodesRuns(Protocol):
+    """An encoder whose frame for merged events depends on where they began, besides where they end."""
+
+    def encode_run(self, first_seq: int, seq: int, event: Event) -> bytes:
+        """As `encode`, for an event that stands for those from `first_seq` to `seq`."""
+        ...
+
+
+@runtime_checkable
+class SupportsReconnect(Protocol):
+    """An encoder with a word of its own for "come back"; it follows `retry:`. Whole frames, without an id."""
+
+    def reconnect(self, retry_ms: int) -> bytes: ...
 
 
 class StreamView(Protocol):

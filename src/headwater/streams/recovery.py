@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from ..errors import HeadwaterError, LogCorrupt, LogError, LogUnavailable, QueueFull
-from ..events import Error, Seq, Status, StreamId
+from ..events import Error, Status, StreamId
 from .fold import Fold
 from .generations import Generations
-from .history import READ_BYTES
+from .history import read_fold
 from .info import RecoveryReport
-from .log import FROM_START, Log, Query, StreamRecord, SupportsEpoch
+from .log import Log, Query, StreamRecord, SupportsEpoch
 from .ports import Producer
 from .settings import StreamSettings
 from .writer import error_event
@@ -136,20 +136,6 @@ async def unfinished(log: Log) -> AsyncIterator[StreamRecord]:
         if len(page) < PAGE:
             return
         before = page[-1].id
-
-
-async def read_fold(log: Log, record: StreamRecord) -> Fold:
-    """Fold the events that the record counts, not those committed since. Raises `LogCorrupt`."""
-    state = Fold()
-    after = FROM_START
-    while after < record.next_seq - 1:
-        part = await log.read(record.id, after, max_bytes=READ_BYTES)
-        if part is None or not part.events:
-            break
-        for event in part.events[: record.next_seq - part.first_seq]:
-            state.apply(event)
-        after = Seq(part.first_seq + len(part.events) - 1)
-    return state
 
 
 async def settle_epoch(log: Log, record: StreamRecord, boot: str) -> StreamRecord:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 
 from ..errors import HeadwaterError, LogCorrupt, LogError, UnknownStream
 from ..events import Error, Event, Seq, StreamId
+from ..sse import retry
 from .channel import Channel
+from .history import read_fold
 from .log import Log
 from .merge import merge
-from .ports import Encoder, Sink
+from .ports import Encoder, EncodesRuns, ReadsFold, Sink, SupportsReconnect
 
 _logger = logging.getLogger(__name__)
 
@@ -129,8 +131,10 @@ class Viewer:
         """Write until all is written or the sink stops; `next_seq` follows what was handed to the sink."""
         frames: list[bytes] = []
         size = 0
+        encoder = self.encoder
+        runs = encoder if isinstance(encoder, EncodesRuns) else None
         for seq, event in merge(events, first_seq):
-            data = self.encoder.encode(seq, event)
+            data = encoder.encode(seq, event) if runs is None else runs.encode_run(self.next_seq, seq, event)
             frames.append(data)
             size += len(data)
             self.next_seq = seq + 1
@@ -152,6 +156,7 @@ class Viewer:
     async def _read_log(self) -> None:
         """Read beyond the tail. One task a catch-up, never one an event."""
         try:
+            await self._complete_fold()
             while self.sink.writable and self.next_seq < self.channel.tail_first:
                 part = await self._log.read(StreamId(self.channel.id), Seq(self.next_seq - 1), max_bytes=READ_BYTES)
                 if part is None:
@@ -173,6 +178,11 @@ class Viewer:
         else:
             self._reading = None
             self.pull()
+
+    async def _complete_fold(self) -> None:
+        channel = self.channel
+        if not channel.has_whole_fold and isinstance(self.encoder, ReadsFold):
+            channel.adopt_fold(await read_fold(self._log, channel.record))
 
     def heartbeat(self, now: float) -> None:
         if not self.closed:
@@ -196,7 +206,7 @@ class Viewer:
             self._safely(self._dismiss, retry_ms)
 
     def _dismiss(self, retry_ms: int) -> None:
-        self.sink.write(b"retry: %d\n\n" % retry_ms)
+        self.sink.write(farewell(self.encoder, retry_ms))
         self.finish()
 
     def finish(self) -> None:
@@ -241,6 +251,12 @@ class Viewer:
             if self._waiter is None:
                 self._waiter = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._waiter)
+
+
+def farewell(encoder: Encoder, retry_ms: int) -> bytes:
+    """What sends a viewer away to come back after `retry_ms` milliseconds."""
+    own = encoder.reconnect(retry_ms) if isinstance(encoder, SupportsReconnect) else b""
+    return retry(retry_ms) + own
 
 
 def _nothing() -> None:

@@ -30,7 +30,7 @@ from ..events import (
 from .admission import Ticket
 from .channel import EVENT_BYTES, Channel, outcome
 from .committer import Committer
-from .fold import Fold
+from .fold import Fold, utf8_bytes
 from .history import read_events
 from .lifecycle import Signal
 from .lifecycle import Status as LifecycleStatus
@@ -178,6 +178,7 @@ class StreamWriter:
         characters = len(event.text)
         fold.content_events += 1
         fold.content_characters += characters
+        fold.text_bytes += utf8_bytes(event.text)
         self._pending.append(event)
         if not self._submitted:
             self._submitted = True

@@ -1,4 +1,4 @@
-"""Events on a terminal, or as plain text into a pipe.
+"""Events on a terminal, or as plain text into a pipe, with what happens meanwhile on stderr.
 
 What a model says is data: on a terminal its control characters are shown as U+FFFD, because an escape sequence in an
 answer could otherwise rewrite the screen or the clipboard (CWE-150). A pipe gets the exact text.
@@ -56,7 +56,7 @@ class Display:
                 self._write(text, style="dim italic")
             case ToolCall():
                 self._tool_call(event)
-            case Status() if self._live:
+            case Status():
                 self.note(status_line(event))
             case Sources(items=items) if self._live:
                 self._sources(items)
@@ -68,7 +68,7 @@ class Display:
                 self.note(cost_line(cost))
             case Done(reason=reason) if reason not in ("stop", "tool_calls"):
                 self.note(f"({reason})")
-            case Start() | Metadata() | Status() | Sources() | Reasoning() | Usage() | Done():
+            case Start() | Metadata() | Sources() | Reasoning() | Usage() | Done():
                 pass
             case _:
                 assert_never(event)
@@ -135,8 +135,14 @@ _ROUTE_STAGES = {
 
 
 def status_line(status: Status) -> str:
-    """`going over to anthropic/claude-x (attempt 2): the provider answered 503`; else the message as it is."""
+    """`going over to anthropic/claude-x (attempt 2): the provider answered 503`, `queued for openai, place 3`.
+
+    Any other stage is told by its message as it is.
+    """
     data = status.data or {}
+    if status.stage == "queued" and status.position is not None:
+        waiting = f"queued for {data['provider']}" if data.get("provider") else status.message or status.stage
+        return f"{waiting}, place {status.position}"
     doing = _ROUTE_STAGES.get(status.stage)
     if doing is None or "provider" not in data:
         return status.message or status.stage

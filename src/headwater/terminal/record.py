@@ -7,10 +7,11 @@ a log in memory, so that time-outs and errors are the usual ones.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +27,7 @@ from ..providers.call import HttpCall
 from ..providers.discovery import transport_for
 from ..providers.recorder import RecordingTransport
 from ..providers.recordings import Recording, encode_recording
+from ..providers.replay import SUFFIX
 from ..request import ChatRequest
 from ..runtime import open_registry, stream_settings
 from ..streams import Hub, NewStream
@@ -53,8 +55,9 @@ def record(model: str, prompt: str, options: Options) -> int:
         display.note("headwater: nothing to ask: give a prompt, a --request file, or a question on stdin")
         return MISUSED
     settings = load_settings(config=options.config or None)
+    _make_directory(options.out.parent)
     try:
-        with asyncio.Runner() as runner:
+        with _failures_told_once(), asyncio.Runner() as runner:
             end, recording = runner.run(_record(settings, request, options, display))
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -167,10 +170,30 @@ def _body(path: Path | None) -> JsonObject:
 
 def _check_place(options: Options) -> None:
     """Before anything is asked, and paid for."""
-    if not options.out.parent.is_dir():
-        raise ConfigError(f"{options.out.parent} is not a directory")
+    if options.out.suffix != SUFFIX:
+        raise ConfigError(f"{options.out} could not be served, for want of {SUFFIX}: use --out {options.out}{SUFFIX}")
     if options.out.exists() and not options.force:
         raise ConfigError(f"{options.out} exists; --force replaces it")
+
+
+def _make_directory(path: Path) -> None:
+    """Before anything is asked, too: an answer that cannot be kept would be paid for in vain."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"cannot make the directory {path}: {exc.strerror}") from exc
+
+
+@contextmanager
+def _failures_told_once() -> Iterator[None]:
+    """A server logs each stream that fails, for its operator; here the display has told it. Faults of ours stay."""
+    logger = logging.getLogger("headwater.streams")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _write(options: Options, recording: Recording) -> None:

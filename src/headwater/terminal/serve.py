@@ -47,7 +47,7 @@ async def _serve(settings: Settings) -> None:
     # The port comes first: where it is taken, the data directory stays untouched.
     with closing(listen(bind)) as listening:
         try:
-            async with open_runtime(settings) as runtime:
+            async with open_runtime(settings, listens=True) as runtime:
                 limits = HttpLimits(max_header_bytes=settings.max_header_bytes, send_timeout_s=settings.send_timeout_s)
                 server = Server(
                     runtime.app, runtime.hub, bind, limits=limits, ready=lambda url: _announce(url, runtime)

@@ -148,7 +148,7 @@ async def test_another_server_on_ollamas_port_is_not_ollama(
 
 async def test_the_order_is_the_preference(transport: HttptoolsTransport) -> None:
     environ = {"GROQ_API_KEY": "k", "OPENAI_API_KEY": "k", **NOWHERE, "B": "k"}
-    mine = tables(zeta={"type": "vllm"}, alpha={"type": "mistral", "api_key": "env:B"})
+    mine = tables(zeta={"type": "llama-cpp"}, alpha={"type": "mistral", "api_key": "env:B"})
     found = await found_in(transport, environ, tables=mine)
     assert list(found) == ["zeta", "alpha", "openai", "ollama", "groq", "replay"]
     found = await found_in(transport, environ, tables=mine, llm_provider="groq")
@@ -183,9 +183,9 @@ async def test_the_environments_key_goes_to_no_address_of_another_table(transpor
 
 
 async def test_a_name_that_a_table_took_is_not_found_again(transport: HttptoolsTransport) -> None:
-    found = await found_in(transport, {"OPENAI_API_KEY": "k"}, tables=tables(openai={"type": "vllm"}))
+    found = await found_in(transport, {"OPENAI_API_KEY": "k"}, tables=tables(openai={"type": "llama-cpp"}))
     assert list(found) == ["openai", "replay"]
-    assert request_of(found["openai"]).url == "http://127.0.0.1:8000/v1/chat/completions"
+    assert request_of(found["openai"]).url == "http://127.0.0.1:8080/v1/chat/completions"
 
 
 async def test_references_are_resolved(transport: HttptoolsTransport) -> None:
@@ -240,24 +240,66 @@ async def test_azures_version_is_found_too(transport: HttptoolsTransport) -> Non
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
-        ({"type": "groq"}, 'providers.x needs a key: set GROQ_API_KEY, or api_key = "env:VARIABLE" in its table'),
+        ({"type": "groq"}, 'providers.x needs a key: set api_key = "env:VARIABLE" in its table'),
         ({"type": "groq", "api_key": "env:NONE"}, "providers.x.api_key: the variable NONE is not set"),
-        ({"type": "vllm", "headers": {"a": "env:NONE"}}, "providers.x.headers.a: the variable NONE is not set"),
-        ({"type": "generic-openai"}, "providers.x needs an address: set GENERIC_OPEN_AI_BASE_PATH"),
-        ({"type": "openai"}, "providers.x needs a key: set OPENAI_API_KEY"),
+        ({"type": "llama-cpp", "headers": {"a": "env:NONE"}}, "providers.x.headers.a: the variable NONE is not set"),
+        ({"type": "generic-openai"}, "providers.x needs an address: set base_url in its table"),
+        ({"type": "vllm"}, "providers.x needs an address: set base_url in its table"),
+        ({"type": "openai"}, 'providers.x needs a key: set api_key = "env:VARIABLE" in its table'),
         ({"type": "grok"}, "providers.x: there is no provider of the type 'grok'; there are: openai, azure"),
-        ({}, "providers.x: there is no provider of the type 'x'"),
+        ({}, "providers.x: there is no provider of the type 'x'; add type to its table, as type ="),
         ({"type": "vllm", "base_url": "gpu:8000/v1"}, "providers.x: a provider's base URL must begin with http"),
-        ({"type": "vllm", "api": "chat"}, "providers.x.api has no effect on vllm"),
+        ({"type": "llama-cpp", "api": "chat"}, "providers.x.api has no effect on llama-cpp"),
         ({"type": "vllm", "api_version": "1"}, "providers.x.api_version has no effect on vllm"),
         ({"type": "ollama", "stream": False}, "providers.x.stream has no effect on ollama"),
         ({"type": "ollama", "headers": {"a": "b"}}, "providers.x.headers has no effect on ollama"),
-        ({"type": "vllm", "headers": {"a": "b\nc"}}, "providers.x: the header a for the provider holds characters"),
-        ({"type": "vllm", "headers": {"a: b\r\nc": "d"}}, "providers.x: a header for the provider has a name"),
+        (
+            {"type": "llama-cpp", "headers": {"a": "b\nc"}},
+            "providers.x: the header a for the provider holds characters",
+        ),
+        ({"type": "llama-cpp", "headers": {"a: b\r\nc": "d"}}, "providers.x: a header for the provider has a name"),
     ],
 )
 async def test_a_table_that_cannot_work(transport: HttptoolsTransport, table: dict[str, Any], expected: str) -> None:
     assert expected in await refusal(transport, {}, tables=tables(x=table))
+
+
+async def test_variables_are_named_only_where_they_are_read(transport: HttptoolsTransport) -> None:
+    """A table of another name than its preset's never reads them, though they are set."""
+    table = {"type": "mistral", "base_url": "https://h/v1"}
+    told = await refusal(transport, {"MISTRAL_API_KEY": "k"}, tables=tables(mistral2=table))
+    assert told == 'providers.mistral2 needs a key: set api_key = "env:VARIABLE" in its table'
+    told = await refusal(transport, {}, tables=tables(mistral=table))
+    assert told == 'providers.mistral needs a key: set MISTRAL_API_KEY, or api_key = "env:VARIABLE" in its table'
+    told = await refusal(transport, {}, tables=tables(vllm={}))
+    assert told == "providers.vllm needs an address: set VLLM_BASE_URL, or base_url in its table"
+
+
+@pytest.mark.parametrize(
+    ("own", "base_url", "refused"),
+    [
+        (("127.0.0.1", 8000), "http://127.0.0.1:8000/v1", True),
+        (("127.0.0.1", 8000), "http://LOCALHOST:8000", True),
+        (("localhost", 8000), "http://[::1]:8000", True),
+        (("[::1]", 8000), "http://[::1]:8000", True),
+        (("0.0.0.0", 8000), "http://localhost:8000", True),
+        (("gpu", 80), "http://gpu", True),
+        (("127.0.0.1", 8000), "http://127.0.0.1:8001", False),
+        (("127.0.0.1", 8000), "http://gpu:8000", False),
+        (("10.0.0.1", 8000), "http://127.0.0.1:8000", False),
+        (None, "http://127.0.0.1:8000", False),
+    ],
+)
+async def test_no_provider_is_headwater_itself(
+    transport: HttptoolsTransport, own: tuple[str, int] | None, base_url: str, refused: bool
+) -> None:
+    mine = tables(mine={"type": "vllm", "base_url": base_url})
+    for around in ({"tables": mine}, {"environ": {**NOWHERE, "VLLM_BASE_URL": base_url}}):
+        environ = around.pop("environ", NOWHERE)
+        if refused:
+            assert "this server's own address" in await refusal(transport, environ, own_address=own, **around)
+        else:
+            await found_in(transport, environ, own_address=own, **around)
 
 
 async def test_a_key_that_no_header_can_hold(transport: HttptoolsTransport) -> None:
@@ -278,7 +320,7 @@ async def test_the_recordings_keep_their_name(transport: HttptoolsTransport) -> 
         ("mine", "mine"),
         ("lmstudio", "mine"),
         ("groq", "groq"),
-        (" vllm ", "vllm"),
+        (" llamacpp ", "llama-cpp"),
         ("ollama", "ollama"),
     ],
 )
@@ -294,12 +336,13 @@ async def test_the_selected_one_comes_first(transport: HttptoolsTransport, wante
     ("wanted", "expected"),
     [
         ("mistral", "LLM_PROVIDER = mistral needs a key: set MISTRAL_API_KEY"),
+        ("vllm", "LLM_PROVIDER = vllm needs an address: set VLLM_BASE_URL, or base_url in its table"),
         ("azure", "LLM_PROVIDER = azure needs an address: set AZURE_OPENAI_ENDPOINT"),
         ("bedrock", "there is no provider 'bedrock'; there are: mine, openai, azure, anthropic"),
     ],
 )
 async def test_a_selection_that_cannot_work(transport: HttptoolsTransport, wanted: str, expected: str) -> None:
-    mine = tables(mine={"type": "vllm"})
+    mine = tables(mine={"type": "llama-cpp"})
     assert expected in await refusal(transport, {}, tables=mine, llm_provider=wanted)
 
 

@@ -228,3 +228,10 @@ def _template_module() -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize("page", [TEMPLATE / "README.md", TEMPLATE.parents[1] / "docs/how-to/add-a-provider.md"])
+def test_the_pages_install_it_where_make_serve_runs(page: Path) -> None:
+    commands = [line for line in page.read_text("utf-8").splitlines() if line.strip().endswith("/provider_plugin")]
+    assert len(commands) == 1
+    assert "uv pip install --python .venv/bin/python ./" in commands[0]

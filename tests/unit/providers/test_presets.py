@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
 
+from headwater.config import Settings
 from headwater.errors import ConfigError, UnsupportedField
 from headwater.events import JsonObject
 from headwater.providers.options import ProviderOptions
@@ -144,7 +147,8 @@ def test_azure_has_its_version() -> None:
 @pytest.mark.parametrize(
     ("name", "written", "url"),
     [
-        ("vllm", "", "http://127.0.0.1:8000/v1"),
+        ("vllm", "", ""),
+        ("llama-cpp", "", "http://127.0.0.1:8080/v1"),
         ("vllm", "http://gpu:8000", "http://gpu:8000/v1"),
         ("vllm", "http://gpu:8000/", "http://gpu:8000/v1"),
         ("vllm", "http://gpu:8000/v1/", "http://gpu:8000/v1/"),
@@ -157,6 +161,21 @@ def test_azure_has_its_version() -> None:
 )
 def test_an_address_without_a_path_gets_the_usual_one(name: str, written: str, url: str) -> None:
     assert PRESETS[name].address(written) == url
+
+
+def test_the_page_lists_every_default_address_of_this_machine() -> None:
+    """And none of them is Headwater's own, or it would ask itself."""
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "providers.md").read_text("utf-8")
+    listed = {
+        name: address
+        for row in re.findall(r"^\| (`[^|]*) \| `(http[^`]*)` \|$", page, re.MULTILINE)
+        for name, address in ((name, row[1]) for name in re.findall(r"`([^`]+)`", row[0]))
+    }
+    local = {name: preset.address("") for name, preset in PRESETS.items() if preset.needs == "address"}
+    assert listed == {name: address for name, address in local.items() if address}
+    assert {"vllm", "openai-compatible"} == local.keys() - listed.keys()
+    own = Settings.model_fields["port"].default
+    assert not any(f":{own}" in address for address in listed.values())
 
 
 def test_an_address_that_does_not_parse() -> None:

@@ -97,7 +97,7 @@ async def test_after_a_crash_it_goes_on_where_the_log_ends(held: int) -> None:
     provider = Replay(pace=0)
     assert isinstance(provider, SupportsContinuation)
     writer = KeepingWriter(held=before)
-    await provider.continuation(asking(), "welcome", Held("", {})).producer.run(writer)
+    await provider.continuation(asking(), "welcome", Held("", {}, interrupted=True)).producer.run(writer)
     assert before + writer.events == whole
 
 
@@ -110,7 +110,11 @@ async def test_a_continuation_does_not_wait_for_what_was_seen(tmp_path: Path) ->
     reads = [(1000.0 * n, sse(delta(content=f"{n}"))) for n in range(10)]
     record(tmp_path, "slow", *reads, (10_000, sse(STOP, DONE)))
     writer = KeepingWriter(held=[Text(f"{n}") for n in range(8)])
-    await Replay(tmp_path, sleep=sleep).continuation(asking(), "replay/slow", Held("", {})).producer.run(writer)
+    await (
+        Replay(tmp_path, sleep=sleep)
+        .continuation(asking(), "replay/slow", Held("", {}, interrupted=True))
+        .producer.run(writer)
+    )
     assert text_of(writer.events) == "89"
     assert waits == [pytest.approx(n, abs=0.5) for n in (1, 2, 3)]
 
@@ -223,3 +227,8 @@ async def test_a_status_that_is_no_answer_is_refused(tmp_path: Path, status: int
     error, writer = await failing(tmp_path, "r")
     assert isinstance(error, ProviderRejected)
     assert (writer.events, writer.connections) == ([], 0)
+
+
+async def test_a_recording_that_broke_off_is_not_gone_on_with() -> None:
+    """It would break off there again; only where this side stopped does the rest follow."""
+    assert Replay().continuation(asking(), "welcome", Held("so far", {})) is None

@@ -129,7 +129,18 @@ class TestSlots:
         await bench.writer.until(lambda writer: writer.of(Status))
         holder.release()
         assert await running is None
-        assert bench.writer.of(Status) == [Status("queued", "waiting for a/m", position=1, data={"provider": "a/m"})]
+        place = {"provider": "a", "model": "m"}
+        assert bench.writer.of(Status) == [Status("queued", "waiting for a", position=1, data=place)]
+
+    async def test_of_a_target_are_told_from_those_of_its_provider(self) -> None:
+        bench = Bench(say(Done("stop")), own=TargetTable(provider="a", max_concurrent=1), route="r")
+        own, shared = [gate.enter() for gate in bench.target.gates]
+        running = asyncio.create_task(bench.run())
+        for holder, told in ((own, 1), (shared, 2)):
+            await bench.writer.until(lambda writer, told=told: len(writer.of(Status)) == told)
+            holder.release()
+        assert await running is None
+        assert [status.message for status in bench.writer.of(Status)] == ["waiting for a/m", "waiting for a"]
 
     async def test_a_cancel_while_waiting_leaves_the_queue(self) -> None:
         """Concurrency slots never come back when streams are cancelled: litellm #27955, #20256."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -179,3 +180,15 @@ def test_it_opens_at_its_number(failures: int) -> None:
         made.fail(probe=made.begin())
     assert states == ["closed"] * failures
     assert made.state == "open"
+
+
+def test_the_operator_is_told_when_it_opens_and_when_it_closes(caplog: pytest.LogCaptureFixture) -> None:
+    breaker = Breaker(failures=2, open_s=10, now=lambda: 0.0, name="openai/m")
+    for _ in range(5):
+        breaker.fail(probe=False)
+    breaker.succeed()
+    breaker.succeed()
+    assert [record.getMessage() for record in caplog.records] == [
+        "openai/m failed 2 times in a row: others are preferred for 10 s",
+        "openai/m answers again",
+    ]

@@ -118,6 +118,11 @@ class TestResolve:
         assert caught.value.message.endswith("…")
         assert caught.value.param == "model"
 
+    async def test_the_names_there_are_stand_as_in_the_list_of_models(self) -> None:
+        registry = Registry([Listing("a", "m1", "m1", "m2"), Listing("b", "m1")])
+        with pytest.raises(UnknownModel, match=r"there are: m1, m2, b/m1$"):
+            await registry.resolve("m3")
+
     async def test_without_any_provider(self) -> None:
         with pytest.raises(UnknownModel, match="there are: none"):
             await Registry([Listing("a")]).resolve("m")

@@ -38,6 +38,16 @@ def test_gates_are_shared_and_the_targets_own_comes_first() -> None:
     assert upstreams.running == 1
 
 
+def test_gates_are_named_and_know_how_long_one_may_wait() -> None:
+    upstreams = Upstreams(TargetSettings(queue_timeout_s=3))
+    own = TargetTable(provider="a", max_concurrent=1, queue_timeout_s=12)
+    gates = target(A, "m", upstreams, own=own, route="r").gates
+    assert [(gate.name, gate.longest_retry_s) for gate in gates] == [("a/m", 12), ("a", 3)]
+    patient = TargetTable(provider="a", max_concurrent=1)
+    assert target(A, "m", upstreams, limits=Limits(queue_timeout_s=9), own=patient, route="r").gates == gates
+    assert [gate.longest_retry_s for gate in gates] == [9, 9]
+
+
 def test_a_gate_without_limits_counts() -> None:
     """What an operator looks at first is how much runs where."""
     upstreams = Upstreams(TargetSettings())

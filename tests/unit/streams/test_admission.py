@@ -302,6 +302,34 @@ async def test_retry_after_is_bounded(clock: Clock) -> None:
     assert (await refused(quick), await refused(slow)) == (1, 60)
 
 
+async def test_retry_after_is_not_longer_than_one_may_wait(clock: Clock) -> None:
+    """Who is told to stay away for 50 s where the queue lasts 12 loses the place that it could have had."""
+    hasty, instant = Gate(1, 0, longest_retry_s=12, clock=clock), Gate(1, 0, longest_retry_s=0.01, clock=clock)
+    for gate in (hasty, instant):
+        ticket = gate.enter()
+        clock.now += 50
+        ticket.release()
+        gate.enter()
+    assert (await refused(hasty), await refused(instant)) == (12, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "running", "queued", "message"),
+    [
+        ("", 1, 2, "the queue of this server is full: 1 request is running and 2 wait already"),
+        ("openai", 2, 1, "the queue of openai is full: 2 requests are running and 1 waits already"),
+        ("openai/gpt-4o", 1, 0, "the queue of openai/gpt-4o is full: 1 request is running and none may wait"),
+    ],
+)
+async def test_a_refusal_says_whose_queue_is_full(name: str, running: int, queued: int, message: str) -> None:
+    gate = Gate(running, queued, name=name)
+    tickets = [gate.enter() for _ in range(running + queued)]
+    with pytest.raises(QueueFull) as caught:
+        gate.enter()
+    assert caught.value.message == message
+    assert {ticket.queue for ticket in tickets} == {name}
+
+
 async def test_retry_after_before_anything_was_measured() -> None:
     gate = Gate(4, 0)
     for _ in range(4):

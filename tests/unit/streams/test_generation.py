@@ -286,7 +286,7 @@ async def test_the_wait_for_a_slot_is_bounded() -> None:
         waiting = await world.create(Script())
         end = await end_of(waiting)
         assert isinstance(end, Error)
-        assert (end.reason, end.status, end.retryable, end.retry_after_s) == ("queue_timeout", 503, True, 10.0)
+        assert (end.reason, end.status, end.retryable, end.retry_after_s) == ("queue_timeout", 503, True, 1.0)
         assert slots(world) == (1, 0)
         running.cancel()
         await end_of(running)

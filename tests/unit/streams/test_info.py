@@ -42,6 +42,21 @@ def test_an_ended_stream(ended: Ended, status: str, finish_reason: str | None, e
     assert info.finished_at == "2023-11-14T22:13:21.000Z"
 
 
+@pytest.mark.parametrize(
+    ("attempts", "provider"),
+    [
+        ([{"provider": "p", "outcome": "failed"}, {"provider": "spare", "outcome": "done"}], "spare"),
+        ([{"provider": "fast", "outcome": "done"}, {"provider": "slow", "outcome": "lost"}], "fast"),
+        ([{"provider": "spare", "outcome": "failed"}], "p"),
+        (["nonsense"], "p"),
+        ("nonsense", "p"),
+    ],
+)
+def test_the_provider_is_who_gave_the_answer(attempts: object, provider: str) -> None:
+    ended = Ended("done", 1_700_000_001_000, Usage(1, 2), "stop", metadata={"attempts": attempts})
+    assert describe(msgspec.structs.replace(RECORD, ended=ended)).provider == provider
+
+
 def test_the_live_channel_knows_better() -> None:
     channel = channel_of(Start("s", "m", 0), Text("a"), Text("b"))
     channel.holds = 2

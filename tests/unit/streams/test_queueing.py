@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from headwater.errors import QueueTimeout, StreamEnded
-from headwater.events import Done, Status
+from headwater.events import Done, JsonObject, Status
 from headwater.streams import Gate, wait_for_slot
 from headwater.streams.generation import Generation
 from headwater.streams.settings import StreamSettings
@@ -121,17 +121,18 @@ def test_the_wait_ends_the_moment_the_slot_comes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "message", "status"),
+    ("name", "target", "message", "status"),
     [
-        ("", "no slot within 2.5 s", Status("queued", position=2)),
+        ("", None, "no slot of this server within 2.5 s", Status("queued", position=2)),
         (
             "openai",
+            {"provider": "openai", "model": "gpt-4o"},
             "no slot of openai within 2.5 s",
-            Status("queued", "waiting for openai", position=2, data={"provider": "openai"}),
+            Status("queued", "waiting for openai", position=2, data={"provider": "openai", "model": "gpt-4o"}),
         ),
     ],
 )
-def test_the_wait_is_bounded(where: str, message: str, status: Status) -> None:
+def test_the_wait_is_bounded(name: str, target: JsonObject | None, message: str, status: Status) -> None:
     async def story(world: World, generation: Generation, gate: Gate) -> None:
         for hold_s in (8, 8):
             held = gate.enter()
@@ -140,7 +141,7 @@ def test_the_wait_is_bounded(where: str, message: str, status: Status) -> None:
         since = loop_time()
         _running, _first, ticket = gate.enter(), gate.enter(), gate.enter()
         with pytest.raises(QueueTimeout) as caught:
-            await wait_for_slot(ticket, generation.writer, timeout_s=2.5, where=where)
+            await wait_for_slot(ticket, generation.writer, timeout_s=2.5, target=target)
         assert loop_time() - since == pytest.approx(2.5)
         assert (caught.value.message, caught.value.http_status, caught.value.retryable) == (message, 503, True)
         assert caught.value.retry_after_s == pytest.approx(2 * 8)
@@ -149,7 +150,7 @@ def test_the_wait_is_bounded(where: str, message: str, status: Status) -> None:
         ticket.release()
         assert gate.queued == 1
 
-    play(story)
+    play(story, lambda: Gate(1, 99, name=name, clock=loop_time))
 
 
 def test_a_cancelled_wait_takes_no_slot() -> None:

@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from headwater.errors import LogCorrupt, LogUnavailable, SeqConflict
-from headwater.events import Done, Error, Seq, Start, Status, StreamId, Text, Usage, encode_segment
+from headwater.events import Done, Error, Start, Status, StreamId, Text, Usage, encode_segment
 from headwater.logs.memory import MemoryLog
 from headwater.streams import Append, Ended, Fold, Producer, Recover, RecoveryReport, StreamRecord, StreamSettings
 from headwater.streams import recovery as recovery_module
-from headwater.streams.recovery import Recovery, boot_id, read_fold, settle_epoch, unfinished
+from headwater.streams.recovery import Recovery, boot_id, settle_epoch, unfinished
 
 from .kit import FAST, FaultyLog, Script, Words, World, eventually, fill, store
 
@@ -215,22 +214,6 @@ def test_the_boot_is_known_or_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     assert boot_id() == boot_id()
     monkeypatch.setattr(Path, "read_text", no_file)
     assert boot_id() == ""
-
-
-async def test_a_long_stream_is_folded_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recovery_module, "READ_BYTES", 10)
-    log = FaultyLog()
-    record = await fill(log, "s", [])
-    for seq in range(1, 6):
-        await log.commit([Append(record.id, seq, 1, encode_segment([Text("abc")]))])
-    held = await log.get(record.id)
-    assert held is not None
-    state = await read_fold(log, held)
-    assert (state.content_events, state.content_characters) == (5, 15)
-    assert log.reads >= 3
-    assert (await read_fold(log, msgspec.structs.replace(held, id=StreamId("gone")))).content_events == 0
-    await log.trim(record.id, Seq(6))
-    assert (await read_fold(log, held)).content_events == 0
 
 
 # ------------------------------------------------------------------ settling

@@ -10,8 +10,8 @@ import pytest
 
 from headwater.cursor import parse_cursor
 from headwater.errors import LogCorrupt, LogUnavailable
-from headwater.events import Done, Event, Seq, Start, StreamId, Text, Usage, encode_segment
-from headwater.streams import Append, Channel, Fold, Slice
+from headwater.events import Done, Event, Seq, Start, Status, StreamId, Text, Usage, encode_segment
+from headwater.streams import Append, Channel, Ended, Fold, Slice
 from headwater.streams.viewer import WRITE_BYTES, Viewer
 
 from .kit import FaultyLog, MemorySink, PlainEncoder, World, channel_of, eventually, fill, publish
@@ -468,6 +468,57 @@ async def test_dismissal_says_when_to_come_back(world: World) -> None:
     viewer.dismiss(1500)
     assert sink.words == ["retry: 1500"]
     assert sink.finished
+
+
+async def test_a_dialect_may_have_its_own_word_for_coming_back(world: World) -> None:
+    class Leaving(PlainEncoder):
+        def reconnect(self, retry_ms: int) -> bytes:
+            return b"!reconnect %d\n" % retry_ms
+
+    channel, sink = channel_of(START), MemorySink()
+    viewer = Viewer(channel, Leaving(channel), sink, log=world.log, next_seq=0, now=0.0, on_closed=lambda _: None)
+    viewer.dismiss(1500)
+    assert sink.words == ["retry: 1500", "!reconnect 1500"]
+    assert sink.finished
+
+
+class Counter(PlainEncoder):
+    """Its frames tell the number of texts before them."""
+
+    reads_fold = True
+
+    def encode(self, seq: int, event: Event) -> bytes:
+        return b"!%d of %d\n" % (self._view.fold.text_number(seq), self._view.fold.texts)
+
+
+@pytest.mark.parametrize("next_seq", [2, 4])
+async def test_an_encoder_that_reads_the_fold_finds_all_of_an_ended_stream_in_it(world: World, next_seq: int) -> None:
+    events = [Text("a"), Status("recovering"), Text("b", choice=1), Text("c"), *END]
+    record = await fill(world.log, "s", events, ended=Ended("done", 1, Usage(1, 1), "stop"))
+    held = await world.log.get(record.id)
+    assert held is not None
+    channel, sink = Channel(held, Fold(), tail_bytes=0), MemorySink()
+    viewer = Viewer(
+        channel, Counter(channel), sink, log=world.log, next_seq=next_seq, now=0.0, on_closed=lambda _: None
+    )
+    viewer.start(None)
+    await viewer.wait_closed()
+    assert "!2 of 3" in sink.words  # the text at seq 4, whatever was read before it
+    assert channel.has_whole_fold
+    assert sink.finished
+
+
+async def test_a_fold_that_cannot_be_read_ends_the_viewer_with_the_error(world: World) -> None:
+    record = await fill(world.log, "s", [Text("a"), *END], ended=Ended("done", 1, Usage(1, 1), "stop"))
+    held = await world.log.get(record.id)
+    assert held is not None
+    world.log.read_error = LogUnavailable("gone")
+    channel, sink = Channel(held, Fold(), tail_bytes=0), MemorySink()
+    viewer = Viewer(channel, Counter(channel), sink, log=world.log, next_seq=0, now=0.0, on_closed=lambda _: None)
+    viewer.start(None)
+    await viewer.wait_closed()
+    assert sink.finished
+    assert not channel.has_whole_fold
 
 
 async def test_nothing_follows_a_close(world: World) -> None:

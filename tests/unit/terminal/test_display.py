@@ -52,12 +52,13 @@ def _display(*, terminal: bool) -> tuple[Display, io.StringIO, io.StringIO]:
     )
 
 
-def test_a_pipe_gets_the_exact_text_and_nothing_else() -> None:
+def test_a_pipe_gets_the_exact_text_and_the_status_goes_beside_it() -> None:
+    """Who sends an answer into a file still wants to know why nothing comes."""
     display, out, notes = _display(terminal=False)
     for event in [*EVERYTHING[:-2], Text("\x1b[31m\r\n"), *EVERYTHING[-2:]]:
         display.show(event)
     assert out.getvalue() == "Hello\x1b[31m\r\n"
-    assert notes.getvalue() == ""
+    assert notes.getvalue() == "queued, place 3\nSearching documents...\n"
 
 
 def test_a_terminal_gets_all_of_it_on_lines_of_its_own() -> None:
@@ -66,7 +67,7 @@ def test_a_terminal_gets_all_of_it_on_lines_of_its_own() -> None:
         display.show(event)
     assert out.getvalue() == 'hmmHello\n→ weather {"city":"Bern"}\n'
     assert notes.getvalue().splitlines() == [
-        "queued",
+        "queued, place 3",
         "Searching documents...",
         "[1] Handbook https://h.example",
         "[2] only text",
@@ -146,9 +147,13 @@ WHERE = {"provider": "anthropic", "model": "claude-x", "reason": "provider_timeo
         (Status("hedging", "also asking ollama/llama3", data=WHERE), "also asking ollama/llama3"),
         (Status("retrying", "the log is back", attempt=2), "the log is back"),
         (Status("recovering"), "recovering"),
+        (Status("queued", position=3), "queued, place 3"),
+        (Status("queued", "waiting for anthropic", position=1, data=WHERE), "queued for anthropic, place 1"),
+        (Status("queued", "waiting for a GPU", position=2), "waiting for a GPU, place 2"),
+        (Status("queued", "waiting for a GPU"), "waiting for a GPU"),
     ],
 )  # fmt: skip
-def test_what_a_route_does_about_a_failure_is_told_in_words(status: Status, line: str) -> None:
+def test_waits_and_what_a_route_does_are_told_in_words(status: Status, line: str) -> None:
     assert status_line(status) == line
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,16 @@ async def test_a_route_is_recorded_at_its_first_target(out: Path, tmp_path: Path
     assert read(out).header.model == "fake-mini"
 
 
-async def test_an_answer_that_fails_is_a_recording_as_well(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_answer_that_fails_is_a_recording_as_well(
+    out: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     assert await run(prompt(fault="status:429+retry_after:7"), out) == FAILED
     shown = capsys.readouterr()
     assert "HTTP status 429" in shown.err
     assert shown.out == ""
+    assert len(shown.err.splitlines()) == 2  # the failure, and what was recorded
+    assert not [entry for entry in caplog.records if entry.name.startswith("headwater.streams")]
+    assert logging.getLogger("headwater.streams").level == logging.NOTSET
     assert read(out).header.status == 429
     with pytest.raises(ProviderError) as caught:
         await played(out)
@@ -181,9 +187,19 @@ async def test_requests_that_are_none(out: Path, tmp_path: Path, content: str, w
         await run("hi", out, request=request)
 
 
-async def test_places_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is not a directory"):
-        await run("hi", tmp_path / "nowhere" / "talk.jsonl")
+async def test_the_directory_is_made(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "recordings" / "talk.jsonl"
+    assert await run(prompt(tokens=2), out) == FINE
+    assert read(out).reads
+
+
+async def test_places_that_are_none(tmp_path: Path, upstream: Upstream) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"cannot make the directory .*file"):
+        await run("hi", tmp_path / "file" / "talk.jsonl")
+    with pytest.raises(ConfigError, match=r"could not be served.* use --out .*new/noext\.jsonl"):
+        await run("hi", tmp_path / "new" / "noext")
+    assert (upstream.attempts, (tmp_path / "new").exists()) == (0, False)
     with pytest.raises(ConfigError, match="cannot read"):
         await run("hi", tmp_path / "talk.jsonl", request=tmp_path / "none.json")
 
