@@ -72,6 +72,10 @@ def pieces() -> dict[str, float]:
     options = EncodeOptions(include_usage=True)
     native = DIALECTS["events"].encoder(options)(channel)
     chat = DIALECTS["openai_chat"].encoder(options)(channel)
+    ai_chat = DIALECTS["ai_chat"].encoder(options)(channel)
+    streaming = DIALECTS["streaming"].encoder(options)(channel)
+    workspace = DIALECTS["workspace"].encoder(options)(channel)
+    typed = DIALECTS["typed"].encoder(options)(channel)
     decoder = OpenAIDecoder()
     decoder.feed(ROLE_FRAME)
     anthropic, gemini, responses = AnthropicDecoder(), GeminiDecoder(), ResponsesDecoder()
@@ -95,6 +99,10 @@ def pieces() -> dict[str, float]:
         "segment to events, five": time_us(lambda: decode_segment(stored_segment), events=5),
         "event to frame, events": time_us(lambda: native.encode(57, TEXT)),
         "event to frame, openai_chat": time_us(lambda: chat.encode(57, TEXT)),
+        "event to frame, ai_chat": time_us(lambda: ai_chat.encode(57, TEXT)),
+        "event to frame, streaming": time_us(lambda: streaming.encode(57, TEXT)),
+        "event to frame, workspace": time_us(lambda: workspace.encode(57, TEXT)),
+        "event to frame, typed": time_us(lambda: typed.encode(57, TEXT)),
         "merge of 10,000": time_us(lambda: list(merge(ANSWER, 1)), number=10, events=len(ANSWER)),
     }
 

@@ -5,10 +5,19 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from ..errors import InputError
-from . import events, openai_chat
+from . import ai_chat, events, openai_chat, streaming, typed, workspace
 from .base import Decoded, Dialect, EncodeOptions
 
-DIALECTS = MappingProxyType({dialect.name: dialect for dialect in (events.DIALECT, openai_chat.DIALECT)})
+_ALL = (
+    events.DIALECT,
+    openai_chat.DIALECT,
+    workspace.DIALECT,
+    ai_chat.DIALECT,
+    streaming.DIALECT,
+    typed.DIALECT,
+)
+
+DIALECTS = MappingProxyType({dialect.name: dialect for dialect in _ALL})
 
 
 def dialect_named(name: str) -> Dialect:

@@ -7,7 +7,7 @@ Dialects must not know of sockets, requests in flight, logs or providers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -18,12 +18,18 @@ from ..streams.ports import EncoderFactory, StreamView
 
 HEARTBEAT = b": hb\n\n"
 
+Shape = TypeVar("Shape", bound=msgspec.Struct)
+
 
 class EncodeOptions(msgspec.Struct, frozen=True):
-    """What a caller may choose about the bytes. `choices` is the request's `n`, known before any event is."""
+    """What a caller may choose about the bytes.
+
+    `choices` is the request's `n`, known before any event is; so is `session_id`, the number of the chat it came from.
+    """
 
     include_usage: bool = False
     choices: int = 1
+    session_id: int | None = None
 
 
 class Decoded(msgspec.Struct, frozen=True):
@@ -83,10 +89,24 @@ def decode_object(body: bytes) -> JsonObject:
         raise InputError("the body is nested too deeply") from exc
 
 
-def check(body: JsonObject, shape: type[msgspec.Struct]) -> None:
-    """Raises `InputError` where a known field has the wrong type; `param` is its path (`messages[0].role`)."""
+def decode_parameter(text: str, name: str) -> object:
+    """JSON that came as the query parameter `name`. Raises `InputError`."""
     try:
-        msgspec.convert(body, shape)
+        value: object = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeError) as exc:
+        raise InputError(f"{name} is not JSON: {exc}", param=name) from exc
+    except RecursionError as exc:
+        raise InputError(f"{name} is nested too deeply", param=name) from exc
+    return value
+
+
+def check(body: JsonObject, shape: type[Shape], *, strict: bool = True) -> Shape:
+    """The known fields in their types; without `strict`, text such as a query's may stand for a number.
+
+    Raises `InputError` where one has the wrong type; `param` is its path (`messages[0].role`).
+    """
+    try:
+        return msgspec.convert(body, shape, strict=strict)
     except msgspec.ValidationError as exc:
         text, _, path = str(exc).partition(" - at `$")
         raise InputError(str(exc), param=path.rstrip("`").lstrip(".") or _named_in(text)) from exc

@@ -46,6 +46,7 @@ class Channel:
         "failure",
         "fold",
         "has_head",
+        "has_whole_fold",
         "holds",
         "id",
         "next_seq",
@@ -66,6 +67,7 @@ class Channel:
         self.viewers: list[Viewer] = []
         self.holds = 0
         self.has_head = fold.has_content
+        self.has_whole_fold = True
         self.terminal: Terminal | None = None
         self.failure: HeadwaterError | None = None
         self._tail: deque[Event] = deque()
@@ -80,10 +82,17 @@ class Channel:
 
     def _adopt_end(self, ended: Ended) -> None:
         self.status = ended.status
+        self.has_whole_fold = False
         self.fold.usage = ended.usage
+        self.fold.served = ended.metadata
         self.terminal = ended.error or Done(ended.finish_reason or "stop")  # type: ignore[arg-type]
         self.fold.terminal = self.terminal
         self.has_head = True
+
+    def adopt_fold(self, whole: Fold) -> None:
+        """In place of what the record of an ended stream tells of its events."""
+        self.fold = whole
+        self.has_whole_fold = True
 
     @property
     def model(self) -> str:

@@ -8,6 +8,7 @@ The hand-off from log to tail is decided in one synchronous step, so there is no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
@@ -182,7 +183,9 @@ class Viewer:
     async def _complete_fold(self) -> None:
         channel = self.channel
         if not channel.has_whole_fold and isinstance(self.encoder, ReadsFold):
-            channel.adopt_fold(await read_fold(self._log, channel.record))
+            # Of a damaged stream, what does decode is still shown; the read that follows tells of the damage.
+            with contextlib.suppress(LogCorrupt):
+                channel.adopt_fold(await read_fold(self._log, channel.record))
 
     def heartbeat(self, now: float) -> None:
         if not self.closed:

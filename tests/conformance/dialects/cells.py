@@ -1,4 +1,4 @@
-"""The table {canonical event, reset, heartbeat} × dialect, as inputs: what each cell encodes.
+"""The table {canonical event, reset, heartbeat, reconnect} × dialect, as inputs: what each cell encodes.
 
 `python -m tests.conformance.dialects.cells` writes every golden file anew (golden/<dialect>/<cell>.sse); the diff is
 then reviewed like code, because clients in the field depend on these bytes.
@@ -27,6 +27,7 @@ from headwater.events import (
     Usage,
 )
 from headwater.streams.fold import Fold, fold
+from headwater.streams.viewer import farewell
 
 GOLDEN = Path(__file__).parent / "golden"
 STREAM = StreamId("0197a5c0-0000-7000-8000-000000000001")
@@ -75,6 +76,17 @@ CELLS: dict[str, Sequence[Event]] = {
         Done("stop"),
     ],
     "done_choices": [Usage(11, 7, "estimated"), Done("stop", ["stop", "length"])],
+    "done_thought": [Reasoning("Let me "), Reasoning("see."), Text("Hel"), Text("lo"), Reasoning("Hm."), Done("stop")],
+    "done_chat": [
+        Metadata({"chat_id": 42, "search_mode": "hybrid", "chunks_used": 1}),
+        Sources([Source("A passage.", id="d1", title="Doc", score=0.5, metadata={"page": 3})]),
+        Text("Hello there!"),
+        Metadata({"confidence": 0.75, "hallucination": None, "total_response": "Hello there!"}),
+        USAGE,
+        Metadata({"first_token_ms": 250.0, "duration_ms": 1500.0}),
+        Done("stop"),
+    ],
+    "done_refused": [Metadata({"refused": True}), Text("Nothing about that here."), Usage(0, 6), Done("stop")],
     "cancelled": [Usage(11, 7, "estimated"), Done("cancelled")],
     "error": [
         Error("provider_rejected", "Slow down.", 429, True, "local", "rate_limit_exceeded", None, 7.0),
@@ -96,11 +108,13 @@ def cell(dialect: str, name: str) -> bytes:
         return encoder.reset("unknown_cursor")
     if name == "heartbeat":
         return encoder.heartbeat
+    if name == "reconnect":
+        return farewell(encoder, 2_000)
     choices = 2 if name == "done_choices" else 1
     return encode(dialect, CELLS[name], options=EncodeOptions(include_usage=True, choices=choices))
 
 
-NAMES = (*CELLS, "reset", "heartbeat")
+NAMES = (*CELLS, "reset", "heartbeat", "reconnect")
 
 
 def write_all() -> None:

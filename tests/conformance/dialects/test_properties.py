@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headwater.cursor import parse_cursor
@@ -16,6 +16,7 @@ from headwater.events import (
     Done,
     Error,
     Event,
+    JsonObject,
     Metadata,
     Reasoning,
     Source,
@@ -28,6 +29,8 @@ from headwater.events import (
 from headwater.sse import Message, Parser
 from headwater.streams.fold import fold
 from headwater.streams.merge import merge
+from headwater.streams.ports import EncodesRuns
+from headwater.streams.viewer import farewell
 
 from .cells import START, View
 
@@ -58,6 +61,7 @@ LOGS = st.builds(
     st.builds(Usage, st.integers(0, 9), st.integers(0, 9), details=st.none() | JSON_OBJECTS),
     ENDS,
 )
+THOUGHTFUL = [START, Reasoning("a"), Reasoning("b"), Text("c"), Text("d"), Usage(1, 4), Done("stop")]
 OPTIONS = st.builds(EncodeOptions, st.booleans(), st.integers(1, 3))
 
 every_dialect = pytest.mark.parametrize("dialect", DIALECTS)
@@ -147,16 +151,47 @@ def test_a_merged_catch_up_has_the_same_last_cursor_and_fewer_frames(
     assert merged[-1].id == whole[-1].id == f"1.{len(log) - 1}"
 
 
+@pytest.mark.parametrize("dialect", ["workspace", "typed"])
+@given(log=LOGS, after=st.integers(0, 12))
+@example(log=THOUGHTFUL, after=1)
+@example(log=THOUGHTFUL, after=2)
+@example(log=THOUGHTFUL, after=4)
+def test_a_merged_catch_up_from_any_event_tells_the_same(dialect: str, log: list[Event], after: int) -> None:
+    """Where an event's frame depends on those before it (`<think>`), merged ones know where they began."""
+    encoder = DIALECTS[dialect].encoder(EncodeOptions())(View(fold(log)))
+    first = after % len(log)
+    merged, next_seq = b"", first
+    for seq, event in merge(log[first:], first):
+        merged += (
+            encoder.encode_run(next_seq, seq, event) if isinstance(encoder, EncodesRuns) else encoder.encode(seq, event)
+        )
+        next_seq = seq + 1
+    single = b"".join(encoder.encode(seq, event) for seq, event in enumerate(log[first:], first))
+    assert told(merged) == told(single)
+
+
+def told(data: bytes) -> tuple[str, list[object]]:
+    """The answer's text, and whatever is no piece of it."""
+    objects = [json.loads(message.data) for message in parse(data)]
+    pieces = [o.get("textResponse", o.get("content")) for o in objects if _is_piece(o)]
+    return "".join(pieces), [o for o in objects if not _is_piece(o)]
+
+
+def _is_piece(payload: JsonObject) -> bool:
+    return payload["type"] == "chunk" or (payload["type"] == "textResponseChunk" and not payload["close"])
+
+
 @every_dialect
 @given(reason=TEXTS)
-def test_reset_and_heartbeat_move_no_cursor(dialect: str, reason: str) -> None:
-    """They are not in the log, so a viewer that is cut after one must come back with the cursor it had."""
+def test_what_is_not_in_the_log_moves_no_cursor(dialect: str, reason: str) -> None:
+    """They are the connection's: a viewer that is cut after one must come back with the cursor it had."""
     encoder = DIALECTS[dialect].encoder(EncodeOptions())(View(fold([])))
     parser = Parser()
     parser.feed(b"id: 1.4\ndata: {}\n\n")
-    messages = parser.feed(encoder.reset(reason) + encoder.heartbeat)
+    messages = parser.feed(encoder.reset(reason) + encoder.heartbeat + farewell(encoder, 1_500))
     assert parser.last_event_id == "1.4"
-    assert [message.event for message in messages] in ([], ["reset"])
+    assert parser.retry_ms == 1_500
+    assert {message.event for message in messages} <= {"reset", "heartbeat", "reconnect"}
     assert parser.feed(b"data: next\n\n")[-1].data == "next"
 
 
@@ -170,7 +205,18 @@ def test_a_log_has_one_end_in_every_dialect(dialect: str, log: list[Event]) -> N
     assert end
     if isinstance(log[-1], Error):
         assert b"[DONE]" not in data[-1].split(b"data: ")[1][:6]
-        assert "reason" in end[-1].data or "error" in json.loads(end[-1].data)
+        said = [json.loads(message.data) for message in end]
+        assert "reason" in end[-1].data or any("error" in (*payload, payload.get("type")) for payload in said)
+
+
+@every_dialect
+@given(log=LOGS, ahead=st.lists(EVENTS, max_size=4))
+def test_frames_do_not_depend_on_what_was_written_after(dialect: str, log: list[Event], ahead: list[Event]) -> None:
+    """A producer is ahead of the commit: what a viewer gets now and another one later must be the same bytes."""
+    body = log[:-2]
+    now, later = (DIALECTS[dialect].encoder(EncodeOptions())(View(fold(known))) for known in (body + ahead, log))
+    for seq, event in enumerate(body):
+        assert now.encode(seq, event) == later.encode(seq, event)
 
 
 @every_dialect
@@ -185,5 +231,5 @@ def test_equal_options_make_equal_factories(dialect: str) -> None:
 def test_names_and_defaults(dialect: str) -> None:
     entry = DIALECTS[dialect]
     assert entry.name == dialect
-    assert entry.default_linger_s == (300.0 if dialect == "events" else 10.0)
+    assert entry.default_linger_s == (10.0 if dialect == "openai_chat" else 300.0)
     assert entry.holds_head is (dialect == "openai_chat")

@@ -41,7 +41,7 @@ def test_a_new_channel_is_empty_and_queued() -> None:
     ("ended", "terminal"),
     [
         (Ended("done", 9, Usage(1, 2), "length"), Done("length")),
-        (Ended("done", 9, Usage(1, 2)), Done("stop")),
+        (Ended("done", 9, Usage(1, 2), metadata={"cost": {"amount": 1}}), Done("stop")),
         (Ended("cancelled", 9, Usage(1, 2), "cancelled"), Done("cancelled")),
         (Ended("failed", 9, Usage(1, 2), error=Error("x", "y")), Error("x", "y")),
     ],
@@ -49,6 +49,8 @@ def test_a_new_channel_is_empty_and_queued() -> None:
 async def test_an_ended_stream_is_known_from_its_record(ended: Ended, terminal: Done | Error) -> None:
     channel = Channel(StreamRecord("s", 5, next_seq=4, ended=ended), Fold(), tail_bytes=0)  # type: ignore[arg-type]
     assert (channel.status, channel.terminal, channel.fold.usage) == (ended.status, terminal, Usage(1, 2))
+    assert channel.fold.served == ended.metadata  # the cost in `openai_chat` is the same when the end is read again
+    assert not channel.has_whole_fold
     assert channel.ended
     assert await channel.wait_end() == terminal
     await channel.wait_head(1000)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headwater.events import (
     Done,
@@ -78,3 +80,58 @@ def test_what_is_no_event_is_refused(thing: object) -> None:
     state = Fold()
     with pytest.raises(TypeError, match="no event"):
         state.apply(thing)  # type: ignore[arg-type]
+
+
+ANY_EVENTS = st.lists(
+    st.sampled_from([Text("a"), Text("b", choice=1), Reasoning("c"), ToolCall(0, "id", "f"), Status("s"), Usage(1, 1)]),
+    max_size=30,
+)
+
+
+@given(events=ANY_EVENTS, first_seq=st.integers(0, 9))
+def test_texts_are_numbered_whatever_lies_between_and_comes_after(events: list[Event], first_seq: int) -> None:
+    """A pure function of the position: a producer is ahead of what its viewers are shown."""
+    state = Fold(first_seq)
+    for event in events:
+        state.apply(event)
+    number = 0
+    for seq, event in enumerate(events, first_seq):
+        if isinstance(event, Text):
+            assert state.text_number(seq) == number
+            number += 1
+    assert state.texts == number
+
+
+def test_sources_of_all_searches_add_up() -> None:
+    assert fold([Sources([Source("a")]), Text("x"), Sources([Source("b")])]).sources == [Source("a"), Source("b")]
+
+
+@given(events=ANY_EVENTS, first_seq=st.integers(0, 9))
+def test_thinking_begins_and_ends_where_it_does_whatever_comes_after(events: list[Event], first_seq: int) -> None:
+    """Asked of single events and of runs that end there, against a walk through the events."""
+    state = Fold(first_seq)
+    for event in events:
+        state.apply(event)
+    thinking, kind, run = False, None, first_seq
+    for seq, event in enumerate(events, first_seq):
+        run = run if type(event) is kind else seq
+        kind = type(event)
+        if kind is Reasoning:
+            assert state.thought_begins(seq, seq) is not thinking
+            thinking = True
+            assert state.thinks_at(seq)
+        elif kind is Text:
+            assert state.thought_ends(seq, seq) is thinking
+            thinking = False
+            assert state.thought_ends(run, seq) is any(state.thought_ends(s, s) for s in range(run, seq + 1))
+        else:
+            assert state.thinks_at(seq) is thinking
+
+
+@given(st.lists(st.text()))
+def test_text_bytes_are_those_of_utf_8(texts: list[str]) -> None:
+    assert fold(map(Text, texts)).text_bytes == sum(len(text.encode()) for text in texts)
+
+
+def test_half_of_a_surrogate_pair_counts_as_what_is_stored_for_it() -> None:
+    assert fold([Text("a\ud800")]).text_bytes == len("a\ufffd".encode())

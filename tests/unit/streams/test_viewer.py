@@ -11,7 +11,8 @@ import pytest
 from headwater.cursor import parse_cursor
 from headwater.errors import LogCorrupt, LogUnavailable
 from headwater.events import Done, Event, Seq, Start, Status, StreamId, Text, Usage, encode_segment
-from headwater.streams import Append, Channel, Ended, Fold, Slice
+from headwater.streams import Append, Channel, Ended, Fold, Slice, history
+from headwater.streams import viewer as viewer_module
 from headwater.streams.viewer import WRITE_BYTES, Viewer
 
 from .kit import FaultyLog, MemorySink, PlainEncoder, World, channel_of, eventually, fill, publish
@@ -482,6 +483,31 @@ async def test_a_dialect_may_have_its_own_word_for_coming_back(world: World) -> 
     assert sink.finished
 
 
+class Spans(PlainEncoder):
+    """Its frames tell which events they stand for."""
+
+    def encode(self, seq: int, event: Event) -> bytes:
+        return self.encode_run(seq, seq, event)
+
+    def encode_run(self, first_seq: int, seq: int, event: Event) -> bytes:
+        return b"!%d to %d\n" % (first_seq, seq)
+
+
+@pytest.mark.parametrize(("next_seq", "spans"), [(0, ["!0 to 0", "!1 to 3"]), (2, ["!2 to 3"])])
+async def test_an_encoder_may_be_told_where_merged_events_began(world: World, next_seq: int, spans: list[str]) -> None:
+    texts = [Text("a"), Text("b"), Text("c")]
+    for channel in (channel_of(START, *texts), await stored(world, *texts)):
+        sink = MemorySink()
+        viewer = Viewer(
+            channel, Spans(channel), sink, log=world.log, next_seq=next_seq, now=0.0, on_closed=lambda _: None
+        )
+        channel.viewers.append(viewer)
+        viewer.start(None)
+        await eventually(lambda: not viewer.catching_up)  # noqa: B023 - awaited before the next
+        publish(channel, Text("d"))
+        assert sink.words == [*spans, "!4 to 4"]
+
+
 class Counter(PlainEncoder):
     """Its frames tell the number of texts before them."""
 
@@ -505,6 +531,24 @@ async def test_an_encoder_that_reads_the_fold_finds_all_of_an_ended_stream_in_it
     await viewer.wait_closed()
     assert "!2 of 3" in sink.words  # the text at seq 4, whatever was read before it
     assert channel.has_whole_fold
+    assert sink.finished
+
+
+async def test_what_decodes_of_a_damaged_stream_is_shown_without_its_fold(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewer_module, "READ_BYTES", 1)
+    monkeypatch.setattr(history, "READ_BYTES", 1)
+    record = await fill(world.log, "s", [Text("a")])
+    ended = Ended("done", 1, Usage(1, 1), "stop")
+    await world.log.commit([Append(record.id, Seq(2), 1, b"1[5]", ended=ended)])
+    held = await world.log.get(record.id)
+    assert held is not None
+    channel, sink = Channel(held, Fold(), tail_bytes=0), MemorySink()
+    viewer = Viewer(channel, Counter(channel), sink, log=world.log, next_seq=0, now=0.0, on_closed=lambda _: None)
+    viewer.start(None)
+    await viewer.wait_closed()
+    assert len(sink.words) == 3  # start, text, and the error
     assert sink.finished
 
 
