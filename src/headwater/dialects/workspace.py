@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..events import Done, Error, Event, JsonObject, Reasoning, Source, Status, Text, Usage
 from ..request import ChatRequest
 from ..sse import comment
+from ..streams.fold import served_by
 from ..streams.ports import EncoderFactory, StreamView
 from .base import HEARTBEAT, Decoded, Dialect, EncodeOptions, check, decode_object, json_line
 
@@ -226,8 +227,9 @@ def metrics(view: StreamView) -> JsonObject:
         told["outputTps"] = round(usage.completion_tokens / duration_ms * 1000, 3)
         told["duration"] = duration_ms / 1000
     told["model"] = view.model
-    if fold.provider:
-        told["provider"] = fold.provider
+    provider = served_by(served) or fold.provider
+    if provider:
+        told["provider"] = provider
     ended = datetime.fromtimestamp((view.created_ms + (duration_ms or 0)) / 1000, UTC)
     told["timestamp"] = ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     if first_ms is not None:

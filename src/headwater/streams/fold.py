@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from ..events import Done, Error, Event, Metadata, Reasoning, Source, Sources, Start, Status, Text, ToolCall, Usage
 
@@ -156,3 +156,12 @@ def fold(events: Iterable[Event]) -> Fold:
     for event in events:
         state.apply(event)
     return state
+
+
+def served_by(metadata: Mapping[str, object]) -> str:
+    """Who gave the end of the answer, where attempts tell of several; "" where none did."""
+    attempts = metadata.get("attempts")
+    for attempt in reversed(attempts) if isinstance(attempts, list) else ():
+        if isinstance(attempt, dict) and attempt.get("outcome") == "done":
+            return str(attempt.get("provider") or "")
+    return ""

@@ -9,6 +9,7 @@ import msgspec
 from ..cursor import Cursor
 from ..events import Error, JsonObject, Usage
 from .channel import Channel
+from .fold import served_by
 from .lifecycle import Status
 from .log import StreamRecord
 
@@ -57,7 +58,7 @@ def describe(record: StreamRecord, channel: Channel | None = None) -> StreamInfo
         id=record.id,
         status=status,
         model=record.model,
-        provider=_provider(metadata) or record.provider,
+        provider=served_by(metadata) or record.provider,
         dialect=record.dialect,
         created_at=_time(record.created_ms),
         finished_at=_time(ended.finished_ms) if ended is not None else None,
@@ -74,15 +75,6 @@ def describe(record: StreamRecord, channel: Channel | None = None) -> StreamInfo
 def _metadata(record: StreamRecord, channel: Channel | None) -> JsonObject:
     told = record.ended.metadata if record.ended is not None else channel.fold.served if channel is not None else None
     return told or {}
-
-
-def _provider(metadata: JsonObject) -> str:
-    """Who gave the end of the answer, where attempts tell of several; "" where none did."""
-    attempts = metadata.get("attempts")
-    for attempt in reversed(attempts) if isinstance(attempts, list) else ():
-        if isinstance(attempt, dict) and attempt.get("outcome") == "done":
-            return str(attempt.get("provider") or "")
-    return ""
 
 
 def _time(unix_ms: int) -> str:

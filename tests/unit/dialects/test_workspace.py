@@ -221,6 +221,12 @@ def test_metrics_leave_out_what_nobody_told(duration: object) -> None:
     }
 
 
+def test_metrics_name_who_answered_after_a_fallback() -> None:
+    attempts = [{"provider": "local", "outcome": "failed"}, {"provider": "spare", "outcome": "done"}]
+    final = of_log(Usage(3, 4), Metadata({"attempts": attempts}), Done("stop"))[-1]
+    assert final["metrics"]["provider"] == "spare"
+
+
 def test_a_lone_surrogate_does_not_end_the_viewer() -> None:
     encoder = DIALECT.encoder(EncodeOptions())(View(fold([])))
     assert "�" in encoder.encode(1, Text("a\ud800")).decode()
