@@ -116,7 +116,7 @@ class WorkspaceEncoder:
             words = _THOUGHT_END + words
         elif event.choice != 0:
             return b""
-        if fold.served is not None and fold.served.get("refused"):
+        if fold.refused:
             return self._framed(seq, self._refusal(words))
         try:
             text = _encode_text(words)
@@ -204,7 +204,7 @@ class WorkspaceEncoder:
         if isinstance(chat_id, int):
             final["chatId"] = chat_id
         final["metrics"] = metrics(self._view)
-        return [final] if served.get("refused") else [closing, final]
+        return [final] if fold.refused else [closing, final]
 
 
 _TEXT_SUFFIX = b',"close":false,"error":false}\n\n'

@@ -30,6 +30,7 @@ class Fold:
         "provider",
         "reasoning_characters",
         "recoveries",
+        "refused",
         "served",
         "sources",
         "terminal",
@@ -46,6 +47,7 @@ class Fold:
         self.reasoning_characters = 0
         self.text_bytes = 0
         self.recoveries = 0
+        self.refused = False
         self.served: dict[str, object] | None = None
         self.sources: list[Source] = []
         self.usage: Usage | None = None
@@ -110,6 +112,9 @@ class Fold:
                 self.model, self.provider = model, provider
             case Metadata(data=data):
                 self.served = {**(self.served or {}), **data}
+                # Only before content: frames of the text must not depend on what came after them.
+                if not self.has_content:
+                    self.refused = bool(self.served.get("refused"))
             case Status(stage=stage):
                 self.recoveries += stage == "recovering"
             case Sources(items=items):

@@ -175,6 +175,12 @@ def test_a_refused_query_is_answered_at_once_and_has_no_closing_chunk() -> None:
     assert [(o["type"], o["close"]) for o in found] == [("textResponse", True), ("finalizeResponseStream", True)]
 
 
+def test_a_refusal_that_is_told_after_the_text_has_begun_changes_no_frame() -> None:
+    """Who watched from the start and who came later must see the same (promise P2)."""
+    found = of_log(Text("Hel"), Metadata({"refused": True}), Text("lo"), Done("stop"))
+    assert [o["type"] for o in found] == ["textResponseChunk"] * 3 + ["finalizeResponseStream"]
+
+
 @pytest.mark.parametrize("refused", [False, None])
 def test_an_answer_that_was_not_refused_is_made_of_chunks(refused: object) -> None:
     found = of_log(Metadata({"refused": refused}), Text("a\ud800"), Done("stop"))

@@ -56,6 +56,13 @@ def test_metadata_adds_up() -> None:
     assert fold([Metadata({"a": 1, "b": 1}), Metadata({"b": 2})]).served == {"a": 1, "b": 2}
 
 
+def test_a_refusal_is_known_before_content_or_not_at_all() -> None:
+    refused = Metadata({"refused": True})
+    assert fold([refused, Metadata({"a": 1}), Text("No.")]).refused
+    assert not fold([refused, Metadata({"refused": False})]).refused
+    assert not fold([Text("Hel"), refused]).refused
+
+
 def test_recoveries_are_counted() -> None:
     assert fold([Status("recovering"), Status("queued"), Status("recovering")]).recoveries == 2
 
