@@ -9,17 +9,14 @@ from __future__ import annotations
 import codecs
 import json
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from headwater.sse import Message, Parser
-from tests.stack import Served, begin, viewers_client
-from tests.upstream import Upstream, prompt
+from tests.stack import Served, begin
+from tests.upstream import prompt
 from tests.upstream.script import Script
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -27,24 +24,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)
 BUDGETS = (1, 40, 200, 900, 5_000, 100_000)
 FIRST_BUDGET = 700  # ends in mid-answer, so that every run is cut at least once
 EVERYTHING = 1 << 30
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    async with Served(Path(tmp_path_factory.mktemp("served")), openai_url=upstream.openai_url) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with viewers_client() as http:
-        yield http
 
 
 class AiStream:

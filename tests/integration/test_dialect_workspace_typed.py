@@ -6,13 +6,11 @@ import asyncio
 import codecs
 import json
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 
 from headwater.sse import Message, Parser
 from tests.integration.test_any_cut import CutViewer
@@ -24,24 +22,6 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)
 
 DIALECTS = ("workspace", "typed")
 THOUGHT = "first this then that, and so on"
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    async with Served(Path(tmp_path_factory.mktemp("served")), openai_url=upstream.openai_url) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with viewers_client() as http:
-        yield http
 
 
 def answer(script: dict[str, Any], dialect: str) -> str:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-import pytest_asyncio
 
 from tests.stack import Served, Watcher, begin, viewers_client
 from tests.upstream import Upstream, closed_url, prompt
@@ -24,24 +22,6 @@ FLAGS = (
     *("--first-token-timeout-s", "2", "--idle-timeout-s", "2", "--max-body-bytes", str(8 * 2**20)),
     *("--breaker-failures", "0"),  # or one case would spare the next one its attempts
 )
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def upstream() -> AsyncIterator[Upstream]:
-    async with Upstream() as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def served(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Served]:
-    async with Served(tmp_path_factory.mktemp("served"), openai_url=upstream.openai_url, flags=FLAGS) as server:
-        yield server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with viewers_client() as http:
-        yield http
 
 
 # fault → (reason in the log, HTTP status before the head, upstream attempts, whether text comes before it)
