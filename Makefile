@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format types bench docs build clean node
+.PHONY: help serve test lint format types bench docs build clean node postgres
 
 UV := scripts/uv
 ARGS ?=
@@ -27,17 +27,21 @@ serve: ## start the server; flags in ARGS
 	@$(SYNC) --no-dev
 	@$(UV) run --no-sync headwater serve $(ARGS)
 
-test: node ## run all tests with coverage; more pytest arguments in PYTEST_ARGS
+test: node postgres ## run all tests with coverage; more pytest arguments in PYTEST_ARGS
 	@$(SYNC)
 	@$(RUN) pytest -n 2 --dist loadgroup --cov --cov-report term $(PYTEST_ARGS)
 
-# A machine without Node.js, or without a way to the npm registry, still runs every other test; see tests/conftest.py.
+# A machine without these programs, or without a way to the npm registry, still runs every other test; see
+# tests/conftest.py.
 node:
 	@scripts/tools node
 	@if command -v npm >/dev/null && ! cmp -s tests/node/package-lock.json tests/node/node_modules/.installed; then \
 	  npm ci --prefix tests/node --no-audit --no-fund --loglevel=error </dev/null \
 	  && cp tests/node/package-lock.json tests/node/node_modules/.installed \
 	  || echo "npm: the packages of tests/node could not be installed" >&2; fi
+
+postgres:
+	@scripts/tools postgres
 
 lint: ## style, import rules, sizes, lock file
 	@$(RUN) ruff check $(PY_FILES)

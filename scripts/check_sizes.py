@@ -18,6 +18,7 @@ for name in filter(None, subprocess.run(listed, capture_output=True, check=True,
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_test:
             docstring = ast.get_docstring(node, clean=False)
             lines = (node.end_lineno or 0) - node.lineno + 1 - (docstring.count("\n") + 1 if docstring else 0)
-            if lines > FUNCTION_LINES:
+            # A migration is a list of tables, made by a tool and never changed.
+            if lines > FUNCTION_LINES and "/migrations/" not in name:
                 faults.append(f"{name}:{node.lineno}: {node.name} has {lines} lines")
 sys.exit("\n".join(faults) or 0)

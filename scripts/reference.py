@@ -58,7 +58,13 @@ def cli_page() -> str:
     with group.make_context("headwater", [], resilient_parsing=True) as ctx:
         commands = {name: group.get_command(ctx, name) for name in group.list_commands(ctx)}
     commands["serve"] = cli.serve_command()
-    return CLI_HEAD + "".join(_command(name, command) for name, command in commands.items())
+    return CLI_HEAD + "".join(_commands(name, command) for name, command in commands.items())
+
+
+def _commands(name: str, command: Any) -> str:
+    """One command, and those below it."""
+    inner = getattr(command, "commands", {})
+    return _command(name, command) + "".join(_commands(f"{name} {one}", below) for one, below in inner.items())
 
 
 def _settings_tables() -> Iterator[str]:
@@ -126,7 +132,7 @@ def _range(name: str) -> str:
 
 
 def _code(text: str) -> str:
-    return text if text in ("none", "per dialect") else f"`{text}`"
+    return text if text in ("none", "per dialect", "per model") else f"`{text}`"
 
 
 def _command(name: str, command: Any) -> str:
@@ -142,7 +148,7 @@ def _command(name: str, command: Any) -> str:
 
 def _row(param: Any) -> str:
     names = ", ".join(f"`{opt}`" for opt in param.opts)
-    value = f" {param.metavar}" if param.metavar else ""
+    value = f" {param.metavar}".replace("|", "\\|") if param.metavar else ""
     default = f" Default: `{param.default}`." if isinstance(param.default, str) and param.default else ""
     variable = f" Variable: `{param.envvar}`." if param.envvar else ""
     return f"| {names}{value} | {(param.help or '').rstrip('.')}.{default}{variable} |\n"

@@ -7,24 +7,21 @@ by name; under CI a skip is a failure, so that nothing goes unshown silently.
 from __future__ import annotations
 
 import os
-import shutil
-from collections import defaultdict
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.postgres import postgres, postgres_url, shared_postgres_url  # noqa: F401 - fixtures
+from tests.programs import ROOT, wanted
+
 NODE_MODULES = ROOT / "tests" / "node" / "node_modules"
 
 
 def _missing() -> dict[str, str]:
     """Marker → the first thing that its tests would miss here."""
-    commands = defaultdict(list)
-    for line in (ROOT / "scripts" / "tools.txt").read_text("utf-8").splitlines():
-        if line and not line.startswith("#"):
-            marker, command, _package = line.split()
-            commands[marker].append(command)
-    missing = {m: f"no `{c}`" for m, names in commands.items() for c in names if shutil.which(c) is None}
+    missing: dict[str, str] = {}
+    for marker, program, path in wanted():
+        if path is None:
+            missing.setdefault(marker, f"no `{program}`")
     if not NODE_MODULES.is_dir():
         missing.setdefault("node", "no tests/node/node_modules (`make test` installs it)")
     return missing

@@ -7,16 +7,24 @@
     │   ├── UnknownModel          404
     │   ├── UnknownRoute          404
     │   ├── UnknownStream         404   also for streams of another owner
+    │   ├── UnknownItem           404   a workspace, thread, message, document, key or connection; also another tenant's
+    │   ├── NameTaken             409   a slug that is in use
+    │   ├── LimitReached          409   there are as many of these as the caller may have
     │   ├── MethodNotAllowed      405
     │   ├── StreamStillRunning    409
     │   ├── RouteFixed            409   it stands in the settings file
     │   ├── BodyTooLarge          413
+    │   ├── DocumentRefused       422   its text cannot be had; 413 too large, 415 no type that is read
     │   └── IdempotencyMismatch   422   the key was used before with another body
     ├── AccessError               401   no key, or a wrong one
+    │   ├── TokenRefused          401   a bearer token or a ticket that does not hold
     │   ├── OriginRefused         403   Host or Origin not allowed in single-user mode
+    │   ├── ScopeMissing          403   the key or token may not do this
+    │   ├── OrganizationRefused   403   the caller does not belong to the organisation that the request names
     │   └── AdminRequired         403   this key may not change what all callers share
     ├── Overloaded                503   try again after `retry_after_s`
     │   ├── QueueFull             429
+    │   ├── RateLimited           429   the key's or the user's own limit a minute
     │   ├── QueueTimeout          503
     │   ├── TooManyConnections    503
     │   └── ShuttingDown          503
@@ -32,6 +40,11 @@
     │   ├── LogCorrupt            500   stored bytes that do not decode
     │   └── SeqConflict           409   `expected_seq` is not the log's next
     ├── RouteNotKept              503   the file of the routes cannot be written now
+    ├── SwitchedOff               503   the settings have this part of the API switched off
+    ├── StoreUnavailable          503   the database of the chat backend cannot do it now
+    ├── ReaderFailed              503   the process that reads documents could not start, or was killed
+    ├── IdentityUnavailable       503   the keys that tokens are checked with cannot be had now
+    ├── BudgetExhausted           429   what the key or the user may spend in this period is spent
     ├── Interrupted               503   the server stopped, and the answer cannot be gone on with
     ├── ProducerFailed            500   the application's own generator raised
     ├── StreamLimit               500   a stream outgrew `max_stream_bytes`
@@ -48,7 +61,7 @@ the same request may succeed later. Messages never hold a secret.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class HeadwaterError(Exception):
@@ -101,6 +114,37 @@ class UnknownStream(InputError):
     code = "stream_not_found"
 
 
+class UnknownItem(InputError):
+    """`kind`: `workspace`, `thread`, `message`, `document`, `key` or `connection`. Another tenant's look the same.
+
+    `message`: where a reference has its own words for it.
+    """
+
+    http_status = 404
+    code = "not_found"
+
+    def __init__(self, kind: str, *, param: str | None = None, message: str = "") -> None:
+        super().__init__(message or f"no such {kind}", param=param or f"{kind}_id")
+        self.kind = kind
+
+
+class NameTaken(InputError):
+    http_status = 409
+    code = "name_taken"
+
+
+class LimitReached(InputError):
+    """`kind`: of what there are `most` already (`workspaces`, `threads`, `documents`)."""
+
+    http_status = 409
+    code = "limit_reached"
+
+    def __init__(self, kind: str, most: int, *, message: str = "") -> None:
+        super().__init__(message or f"there are {most} {kind} already")
+        self.kind = kind
+        self.most = most
+
+
 class MethodNotAllowed(InputError):
     http_status = 405
     code = "method_not_allowed"
@@ -121,6 +165,30 @@ class BodyTooLarge(InputError):
     code = "body_too_large"
 
 
+RefusalReason = Literal[
+    "unsupported_type",
+    "too_large",
+    "too_many_pages",
+    "expands_too_much",
+    "encrypted",
+    "damaged",
+    "timed_out",
+    "no_text",
+]
+
+
+class DocumentRefused(InputError):
+    """What a document's own bytes are to blame for; `reason` is for programs, and `message` follows the name of it."""
+
+    http_status = 422
+    code = "document_refused"
+
+    def __init__(self, message: str, *, reason: RefusalReason, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.reason = reason
+        self.http_status = {"unsupported_type": 415, "too_large": 413}.get(reason, self.http_status)
+
+
 class IdempotencyMismatch(InputError):
     http_status = 422
     code = "idempotency_key_reused"
@@ -134,6 +202,20 @@ class AccessError(HeadwaterError):
 class OriginRefused(AccessError):
     http_status = 403
     code = "origin_refused"
+
+
+class TokenRefused(AccessError):
+    code = "invalid_token"
+
+
+class ScopeMissing(AccessError):
+    http_status = 403
+    code = "insufficient_scope"
+
+
+class OrganizationRefused(AccessError):
+    http_status = 403
+    code = "other_organization"
 
 
 class AdminRequired(AccessError):
@@ -156,6 +238,13 @@ class Overloaded(HeadwaterError):
 class QueueFull(Overloaded):
     http_status = 429
     code = "queue_full"
+
+
+class RateLimited(Overloaded):
+    """`code` is OpenAI's, so that its SDKs wait and come back."""
+
+    http_status = 429
+    code = "rate_limit_exceeded"
 
 
 class QueueTimeout(Overloaded):
@@ -266,6 +355,42 @@ class RouteNotKept(HeadwaterError):
 
     http_status = 503
     code = "route_not_kept"
+    retryable = True
+
+
+class SwitchedOff(HeadwaterError):
+    http_status = 503
+    code = "switched_off"
+
+
+class StoreUnavailable(HeadwaterError):
+    http_status = 503
+    code = "store_unavailable"
+    retryable = True
+
+
+class IdentityUnavailable(HeadwaterError):
+    http_status = 503
+    code = "identity_unavailable"
+    retryable = True
+
+
+class BudgetExhausted(HeadwaterError):
+    """`retry_after_s`: until the period ends; None for a budget without periods. `code` is OpenAI's."""
+
+    http_status = 429
+    code = "insufficient_quota"
+
+    def __init__(self, message: str, *, retry_after_s: float | None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ReaderFailed(HeadwaterError):
+    """Not the document's fault, as far as can be known."""
+
+    http_status = 503
+    code = "reader_failed"
     retryable = True
 
 
