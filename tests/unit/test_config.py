@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,21 @@ from pydantic import ValidationError
 
 from headwater import cli
 from headwater.config import CLIENT_VARIABLES, Settings, default_data_dir, load_settings, variable_warnings
+from headwater.config.sources import PLAIN_VARIABLES
 from headwater.errors import ConfigError
 from headwater.tables import Price, ProviderTable, RouteTable, Target
+from headwater.terminal.flags import group_of
+
+# Variables of other programs that settings are read from, too.
+PLAIN = [one for names in PLAIN_VARIABLES.values() for one in names]
 
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(f"HEADWATER_{name.upper()}", raising=False)
-    monkeypatch.delenv("LLM_PROVIDER", raising=False)
+    for name in PLAIN:
+        monkeypatch.delenv(name, raising=False)
 
 
 def _file(tmp_path: Path, text: str) -> Path:
@@ -179,6 +186,7 @@ def test_an_unused_address_of_a_later_log_only_warns() -> None:
     assert load_settings().warnings() == []
     [warning] = load_settings(redis_url="redis://h").warnings()
     assert warning.startswith("redis_url is set but not used")
+    assert load_settings(database_url="postgresql://h/d").warnings() == []
 
 
 def test_unknown_variables_of_our_prefix_are_named_with_the_nearest_setting() -> None:
@@ -228,6 +236,12 @@ def test_the_default_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_
     assert default_data_dir() == tmp_path / ".local/share/headwater"
     monkeypatch.delenv("XDG_DATA_HOME")
     assert load_settings().data_dir == tmp_path / ".local/share/headwater"
+
+
+def test_settings_stand_under_one_heading_each() -> None:
+    headings = [heading for heading, _ in groupby(map(group_of, Settings.model_fields.values()))]
+    assert headings[:3] == ["Server", "Access", "Identity"]
+    assert len(headings) == len(set(headings))
 
 
 def test_every_setting_says_what_it_is_and_numbers_have_bounds() -> None:

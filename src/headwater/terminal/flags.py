@@ -77,7 +77,8 @@ def metavar_of(name: str, field: FieldInfo) -> str:
     for suffix, unit in UNITS.items():
         if name.endswith(suffix):
             return unit
-    return "NUMBER" if field.annotation in (int, float) else "TEXT"
+    kinds = (field.annotation, *get_args(field.annotation))
+    return "NUMBER" if int in kinds or float in kinds else "TEXT"
 
 
 def _complete(choices: Sequence[str]) -> Callable[[str], list[str]] | None:

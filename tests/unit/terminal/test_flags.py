@@ -48,6 +48,10 @@ def test_a_switch_can_be_turned_off_against_the_file() -> None:
         ("linger_s", "SECONDS", "per dialect"),
         ("allow_anonymous", "TEXT", "false"),
         ("config", "FILE", "none"),
+        ("embedding_dimensions", "NUMBER", "per model"),
+        ("embedding", "none|openai|ollama|local", "none"),
+        ("jwt_secret", "TEXT", "none"),
+        ("database_url", "URL", "chat.sqlite3 in data_dir"),
     ],
 )
 def test_units_and_defaults_are_shown(name: str, metavar: str, default: str) -> None:

@@ -1,0 +1,212 @@
+"""The settings of a server that streams."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from .fields import (
+    MIB,
+    Directory,
+    DurabilityName,
+    FilePath,
+    Group,
+    LogLevel,
+    LogName,
+    Names,
+    OpenAIApi,
+    Origins,
+    Prices,
+    Providers,
+    Routes,
+    Secrets,
+    default_data_dir,
+    setting,
+)
+
+SERVER, ACCESS, STORAGE = "Server", "Access", "Storage"
+MODELS, TIMES, AMOUNTS = "Models", "Times", "Amounts"
+
+
+class Server(Group):
+    """Where the server is."""
+
+    config: FilePath | None = setting(SERVER, None, "TOML file with settings by these names.")
+    host: str = setting(SERVER, "127.0.0.1", "Address to listen on.", min_length=1)
+    port: int = setting(SERVER, 8000, "TCP port; 0 takes a free one.", ge=0, le=65535)
+    log_level: LogLevel = setting(SERVER, "info", "Least severe message to report.")
+
+
+class Access(Group):
+    """Who may call it."""
+
+    api_keys: Secrets = setting(
+        ACCESS,
+        (),
+        "Keys that callers must send as a bearer token; any one is enough. Prefer the environment or the file:"
+        " a flag is visible in the process list.",
+    )
+    admin_keys: Secrets = setting(
+        ACCESS,
+        (),
+        "Keys that may also change model routes and manage keys; they are API keys as well. Other keys can only read"
+        " the routes.",
+    )
+    allow_anonymous: bool = setting(ACCESS, False, "Serve a host that others can reach without any API key.")
+    allowed_hosts: Names = setting(
+        ACCESS, (), "Further host names that a server without keys answers to, as behind a proxy of this machine."
+    )
+    cors_origins: Origins = setting(
+        ACCESS, (), "Origins whose pages may call the API; * for any, never with credentials."
+    )
+
+
+class Storage(Group):
+    """What is kept, where and how long."""
+
+    data_dir: FilePath = setting(
+        STORAGE,
+        default_data_dir,
+        "Directory of the stream log and of the chat backend's own database. One server at a time owns it.",
+        shown="$XDG_DATA_HOME/headwater, else ~/.local/share/headwater",
+    )
+    log: LogName = setting(
+        STORAGE, "sqlite", "Where streams are kept. `postgres` and `redis` are reserved for a later release."
+    )
+    durability: DurabilityName = setting(
+        STORAGE,
+        "commit",
+        "What a visible event survives: `commit` a killed process, `fsync` also a power cut, `memory` nothing"
+        " (implies log = memory).",
+    )
+    database_url: SecretStr | None = setting(
+        STORAGE,
+        None,
+        "Database of conversations, documents and keys: `postgresql://user:password@host/name`.",
+        shown="chat.sqlite3 in data_dir",
+    )
+    redis_url: SecretStr | None = setting(STORAGE, None, "Redis address, reserved for a later release.")
+    retention_max_age_s: float = setting(
+        STORAGE, 604_800.0, "Finished streams older than this are deleted; 0 keeps them.", ge=0
+    )
+    retention_max_bytes: int = setting(
+        STORAGE,
+        4096 * MIB,
+        "The oldest finished streams are deleted above this size of the log; 0 sets no bound.",
+        ge=0,
+    )
+
+
+class Models(Group):
+    """Where answers come from."""
+
+    default_model: str = setting(
+        MODELS, "", "Model of a request that names none. Empty: the first model of the first provider found."
+    )
+    llm_provider: str = setting(
+        MODELS,
+        "",
+        "Provider that comes first: a table's name, or a kind as AnythingLLM writes it (`openai`, `lmstudio` …). The"
+        " variable may also be plain `LLM_PROVIDER`.",
+    )
+    openai_api: OpenAIApi | None = setting(
+        MODELS,
+        None,
+        "Which of OpenAI's two APIs its provider is asked through.",
+        shown="responses for OpenAI's own host, else chat",
+    )
+    providers: Providers = setting(MODELS, dict, "Upstreams by name, see below.", shown="none")
+    routes: Routes = setting(MODELS, dict, "Public model names and where their answers come from.", shown="none")
+    prices: Prices = setting(MODELS, dict, "Prices by `provider/model` or model.", shown="none")
+    breaker_failures: int = setting(
+        MODELS,
+        5,
+        "Failures in a row after which a model's other targets are preferred for a while; 0 never.",
+        ge=0,
+        le=1000,
+    )
+    breaker_open_s: float = setting(
+        MODELS,
+        10.0,
+        "How long they are preferred until one request probes it again; doubles with each failed probe, up to 300.",
+        gt=0,
+        le=300,
+    )
+    recordings_dir: Directory | None = setting(
+        MODELS, None, "Directory of transcripts; each is served as a model of the `replay` provider."
+    )
+    replay_pace: float = setting(
+        MODELS,
+        1.0,
+        "Speed of the `replay` provider: 1 as recorded, 2 twice as fast, 0 without pauses.",
+        ge=0,
+        le=1000,
+    )
+
+
+class Times(Group):
+    """How long things may take."""
+
+    linger_s: float | None = setting(
+        TIMES,
+        None,
+        "How long a stream lives on without viewers. Unset: 10 for dialects whose SDKs cannot resume"
+        " (`openai_chat`), 300 for the others.",
+        shown="per dialect",
+        ge=0,
+        le=86_400,
+    )
+    heartbeat_s: float = setting(TIMES, 15.0, "Silence after which a viewer gets a comment line.", ge=0.1, le=3600)
+    head_wait_s: float = setting(
+        TIMES,
+        5.0,
+        "How long API dialects hold the status line, so that an upstream's 401, 429 or 503 keeps its status.",
+        ge=0,
+        le=120,
+    )
+    connect_timeout_s: float = setting(TIMES, 10.0, "Opening a connection to a provider.", gt=0, le=600)
+    first_token_timeout_s: float = setting(TIMES, 120.0, "From the request to the first token.", gt=0, le=86_400)
+    idle_timeout_s: float = setting(
+        TIMES, 60.0, "Silence of the provider between chunks; its comments count as life.", gt=0, le=86_400
+    )
+    total_timeout_s: float = setting(TIMES, 3600.0, "A whole stream, from acceptance to its end.", gt=0, le=604_800)
+    queue_timeout_s: float = setting(TIMES, 30.0, "Waiting for a free slot to generate in.", gt=0, le=86_400)
+    priority_ageing_s: float = setting(
+        TIMES,
+        10.0,
+        "How much longer a request of the next lower priority waits for a slot: how far `high` may overtake `normal`,"
+        " and `normal` `low`. 0 serves all in the order of their coming.",
+        ge=0,
+        le=3600,
+    )
+    send_timeout_s: float = setting(
+        TIMES, 30.0, "A viewer that takes no bytes for this long is cut off.", gt=0, le=3600
+    )
+    log_retry_s: float = setting(
+        TIMES, 5.0, "How long a failing log is tried again before its streams are ended.", ge=0, le=600
+    )
+    log_timeout_s: float = setting(
+        TIMES, 30.0, "How long a commit may take before its streams are ended.", gt=0, le=3600
+    )
+    grace_s: float = setting(TIMES, 20.0, "Time that streams get to finish at shutdown.", ge=0, le=3600)
+    retry_ms: int = setting(TIMES, 2000, "What browsers are told to wait before they reconnect.", ge=0, le=600_000)
+    flush_ms: float = setting(TIMES, 5.0, "Longest output delay, taken only under load.", ge=0, le=25)
+
+
+class Amounts(Group):
+    """How much there may be at once."""
+
+    max_connections: int = setting(AMOUNTS, 10_000, "Viewers held at once.", ge=1, le=1_000_000)
+    max_streams: int = setting(AMOUNTS, 2000, "Streams generating at once.", ge=1, le=100_000)
+    max_queued: int = setting(AMOUNTS, 1000, "Streams waiting to generate; more are refused.", ge=0, le=1_000_000)
+    max_body_bytes: int = setting(AMOUNTS, 8 * MIB, "Largest request body.", ge=1024, le=1024 * MIB)
+    max_header_bytes: int = setting(AMOUNTS, 65_536, "Largest request head.", ge=1024, le=MIB)
+    max_stream_bytes: int = setting(
+        AMOUNTS, 64 * MIB, "Largest stream; a longer one ends in an error.", ge=65_536, le=1024 * MIB
+    )
+    tail_bytes: int = setting(
+        AMOUNTS,
+        32_768,
+        "Newest part of a stream held in memory; slower viewers read the log.",
+        ge=1024,
+        le=16 * MIB,
+    )
