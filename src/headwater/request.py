@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from .errors import LogCorrupt
-from .events import JsonObject
+from .events import JsonObject, Source
 
 Priority: TypeAlias = Literal["low", "normal", "high"]
 
@@ -20,6 +20,8 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     """`model` is the public name; `params` are OpenAI-named parameters (temperature, tools, n …).
 
     `fallback`: whether another target of the route may answer. `priority`: where the request waits in a queue.
+    `sources`: the passages in the prompt once more, for a model that reads them as data. `task`: what the chat backend
+    needs to take the stream up again. `meters`: whose budgets the answer counts against.
     """
 
     model: str
@@ -27,6 +29,9 @@ class ChatRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     params: JsonObject = msgspec.field(default_factory=dict)
     fallback: bool = True
     priority: Priority = "normal"
+    sources: list[Source] = []
+    task: JsonObject | None = None
+    meters: list[str] = []
 
 
 _decode = msgspec.json.Decoder(ChatRequest).decode

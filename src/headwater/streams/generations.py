@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..errors import LogCorrupt, LogError, SeqConflict
 from ..request import ChatRequest, Priority, decode_request, prompt_characters
@@ -25,10 +25,13 @@ _logger = logging.getLogger(__name__)
 class Generations:
     """`unsettled` are streams that the log lost before their end was stored; recovery gives them one later."""
 
-    def __init__(self, committer: Committer, settings: StreamSettings) -> None:
+    def __init__(
+        self, committer: Committer, settings: StreamSettings, on_end: Callable[[Channel], None] | None = None
+    ) -> None:
         self.unsettled: dict[str, Generation] = {}
         self._committer = committer
         self._settings = settings
+        self._on_end = on_end
         self._admission = Gate(
             settings.max_streams,
             settings.max_queued,
@@ -103,8 +106,17 @@ class Generations:
         generation = self._live.pop(stream, None)
         if generation is not None:
             self._let_go(generation, error)
+            if error is None and self._on_end is not None:
+                self._tell_end(generation.channel, self._on_end)
         if not self._live:
             self._empty.set()
+
+    def _tell_end(self, channel: Channel, tell: Callable[[Channel], None]) -> None:
+        try:
+            tell(channel)
+        except Exception:
+            # The committer calls this: whatever listens must not cost other streams their commits.
+            _logger.exception("what listens for the end of stream %s failed", channel.id)
 
     def _let_go(self, generation: Generation, error: LogError | None) -> None:
         if error is not None:

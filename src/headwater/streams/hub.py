@@ -50,9 +50,12 @@ class NewStream(msgspec.Struct, frozen=True, kw_only=True):
     """What a stream is made with. `fingerprint` identifies the request behind an `idempotency_key`.
 
     `retry`: where the key's stream failed before any content and may succeed now, make another one. `priority`: where
-    the stream waits for a slot; after a restart the one in `request` counts.
+    the stream waits for a slot; after a restart the one in `request` counts. `id`: one that the caller made for it,
+    so that it could note it before; `epoch`: of its cursors, where the address that they belong to had streams before.
     """
 
+    id: StreamId | None = None
+    epoch: int = 1
     model: str = ""
     provider: str = ""
     dialect: str = "events"
@@ -74,7 +77,10 @@ class Accepted(NamedTuple):
 
 
 class Hub:
-    """One per process and log. Use in one event loop, between `start` and `shutdown`."""
+    """One per process and log. Use in one event loop, between `start` and `shutdown`.
+
+    `on_end` is told of every stream that was produced here when its end is committed; it must return at once.
+    """
 
     def __init__(
         self,
@@ -82,6 +88,7 @@ class Hub:
         settings: StreamSettings | None = None,
         *,
         recover: Recover | None = None,
+        on_end: Callable[[Channel], None] | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.log = log
@@ -95,7 +102,7 @@ class Hub:
             retry_s=self.settings.log_retry_s,
             timeout_s=self.settings.log_timeout_s,
         )
-        self._generations = Generations(self._committer, self.settings)
+        self._generations = Generations(self._committer, self.settings, on_end)
         self._recovery = Recovery(log, self._generations, recover, self.settings)
         self._viewers: set[Viewer] = set()
         self._followers: dict[str, Follower] = {}
@@ -169,6 +176,10 @@ class Hub:
             _check_same_request(channel, new)
         return None if _wants_another(channel, attempt, new) else channel
 
+    async def last_attempt(self, new: NewStream) -> Channel | None:
+        """The last stream made under this key, also where `create` would make another one."""
+        return (await self._newest(new))[0]
+
     async def _create_once(self, new: NewStream, producer: Producer | MakeProducer) -> Accepted:
         while True:
             channel, attempt = await self._newest(new)
@@ -199,7 +210,7 @@ class Hub:
         self._check_accepting()
         created_ms = self._clock_ms()
         record = StreamRecord(
-            id=new_stream_id(created_ms),
+            id=new.id or new_stream_id(created_ms),
             created_ms=created_ms,
             model=new.model,
             provider=new.provider,
@@ -210,8 +221,8 @@ class Hub:
             idempotency_key=_key_of(new, attempt),
             fingerprint=new.fingerprint,
             boot=self._boot,
-            # A cursor of an earlier attempt is no position in this one.
-            epoch=attempt,
+            # A cursor of an earlier attempt, or of another stream of this address, is no position in this one.
+            epoch=new.epoch + attempt - 1,
         )
         make = producer if callable(producer) else lambda: producer
         generation = self._generations.create(
@@ -243,6 +254,13 @@ class Hub:
         if record.owner != owner:
             raise UnknownStream("no such stream")
         return await self._channel(record)
+
+    async def find_stream(self, stream: StreamId, *, owner: str) -> Channel | None:
+        """As `open`; None for a stream that is not there, or another owner's."""
+        try:
+            return await self.open(stream, owner=owner)
+        except UnknownStream:
+            return None
 
     async def _channel(self, record: StreamRecord) -> Channel:
         channel = self._generations.channel(record.id)
