@@ -150,6 +150,110 @@ def record(
     raise typer.Exit(run(model, prompt, options))
 
 
+keys_app = typer.Typer(
+    help="API keys in the database: make, list, revoke and rotate them, with a server running or not.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(keys_app, name="keys")
+
+KeyRef = Annotated[str, typer.Argument(help="Id of the key, or its first characters as listed.", metavar="KEY")]
+Config = Annotated[str, typer.Option(help="TOML file with settings, as for `serve`.", metavar="FILE")]
+DataDir = Annotated[str, typer.Option(help="Data directory, as for `serve`.", metavar="DIRECTORY")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+@keys_app.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What it is called in lists.", metavar="[NAME]")] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(help="chat, documents, read or admin; may be repeated.", metavar="SCOPE", show_default=False),
+    ] = None,
+    organization: Annotated[str, typer.Option(help="Whose data it works on.", metavar="NAME")] = "",
+    project: Annotated[str, typer.Option(help="Likewise.", metavar="NAME")] = "",
+    user: Annotated[str, typer.Option(help="Likewise; without any name the key's own.", metavar="NAME")] = "",
+    single_user: Annotated[
+        bool, typer.Option("--single-user", help="It works on what was made before there were keys.")
+    ] = False,
+    expires_in: Annotated[str | None, typer.Option(help="As 90, 15m, 12h or 30d.", metavar="TIME")] = None,
+    requests_per_minute: Annotated[int | None, typer.Option(metavar="NUMBER", help="Requests a minute.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(metavar="NUMBER", help="Tokens a minute.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(metavar="NUMBER", help="Tokens a period.")] = None,
+    budget_cost: Annotated[float | None, typer.Option(metavar="NUMBER", help="Cost a period, as prices say.")] = None,
+    budget_period: Annotated[str | None, typer.Option(metavar="day|month|total", help="Default: month.")] = None,
+    config: Config = "",
+    data_dir: DataDir = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a key. It goes to stdout, this once; only its digest is kept.
+
+    From the first key on, a server asks every caller for one. What may be asked for by `admin` is making keys, too.
+    """
+    from .terminal.keys import Place, create
+
+    fields: dict[str, object] = {
+        "name": name,
+        "scopes": scope or None,
+        "organization": organization,
+        "project": project,
+        "user": user,
+        "expires_in": expires_in,
+        "requests_per_minute": requests_per_minute,
+        "tokens_per_minute": tokens_per_minute,
+        "budget_tokens": budget_tokens,
+        "budget_cost": budget_cost,
+        "budget_period": budget_period,
+    }
+    raise typer.Exit(create(fields, Place(config, data_dir, as_json), single_user=single_user))
+
+
+@keys_app.command("list")
+def list_keys(
+    prefix: Annotated[str, typer.Argument(help="Only keys that begin so.", metavar="[PREFIX]")] = "",
+    config: Config = "",
+    data_dir: DataDir = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the keys, newest first, with what they have used; never the keys themselves."""
+    from .terminal.keys import Place, show
+
+    raise typer.Exit(show(prefix, Place(config, data_dir, as_json)))
+
+
+@keys_app.command("revoke")
+def revoke_key(
+    key: KeyRef,
+    forget: Annotated[
+        bool,
+        typer.Option("--forget", help="Remove it from the list, too. A server without any key left asks for none."),
+    ] = False,
+    config: Config = "",
+    data_dir: DataDir = "",
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key: a running server knows it within the setting `key_cache_s`."""
+    from .terminal.keys import Place, revoke
+
+    raise typer.Exit(revoke(key, Place(config, data_dir, as_json), forget=forget))
+
+
+@keys_app.command("rotate")
+def rotate_key(
+    key: KeyRef,
+    grace: Annotated[
+        str, typer.Option(help="How long the old secret holds, as 0, 15m or 12h. [default: 1h]", metavar="TIME")
+    ] = "",
+    config: Config = "",
+    data_dir: DataDir = "",
+    as_json: AsJson = False,
+) -> None:
+    """Give a key a new secret, which goes to stdout, this once."""
+    from .terminal.keys import Place, rotate
+
+    raise typer.Exit(rotate(key, Place(config, data_dir, as_json), grace=grace))
+
+
 @app.command()
 def version(as_json: Annotated[bool, typer.Option("--json", help="As a JSON object.")] = False) -> None:
     """Print the version."""

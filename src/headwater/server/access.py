@@ -1,7 +1,8 @@
-"""Who may call: API keys, or in single-user mode the Host and Origin of this machine's own pages.
+"""Who may call: keys, tokens and tickets, or in single-user mode the Host and Origin of this machine's own pages.
 
-Who may change what all callers share: whoever sends an admin key, and in single-user mode everybody. The layer that let
-the request in tells so in `scope["headwater.admin"]`; where no layer has, nobody may.
+The layer tells who it is in `scope["headwater.principal"]`, whose data in `scope["headwater.owner"]`, and in
+`scope["headwater.admin"]` whether it may change what all callers share; where no layer has told, nobody may. An
+application that mounts this API and signs its users in tells the owner, and whether it is an admin, itself.
 
 A browser sends requests for any page to any address, loopback included. Without keys two attacks remain: a page that
 posts to localhost (CSRF), told by `Origin` and `Sec-Fetch-Site`, and a name of the attacker's that is made to resolve
@@ -11,15 +12,15 @@ https://www.w3.org/TR/fetch-metadata/.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import ipaddress
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+import msgspec
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..errors import AccessError, AdminRequired, ConfigError, OriginRefused
+from ..errors import AdminRequired, HeadwaterError, OriginRefused, ScopeMissing, TokenRefused
+from ..identity import Identity, Principal
 from . import api_docs
 from .errors import exception_response
 
@@ -27,65 +28,94 @@ PROBES = frozenset({"/health", "/ready"})
 OPEN_PATHS = PROBES | {"/", api_docs.PATH, "/openapi.json"}
 """Probes carry no keys, a browser that opens the API's pages has none yet, and none of these tells anything private."""
 
-_ADMIN = "headwater.admin"
-_DIGEST_PREFIX = "sha256:"
-_OWNER_DIGITS = 32
+TICKET = "ticket"
+"""Query parameter of a ticket."""
+
+_IN_QUERY = f"{TICKET}=".encode()
+_PRINCIPAL, _OWNER, _ADMIN = "headwater.principal", "headwater.owner", "headwater.admin"
+_READING = frozenset({"GET", "HEAD"})
+_CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
-class KeyRing:
-    """The configured keys, as digests only."""
+class Access:
+    """401 without a valid key, token or ticket where one is needed; 403 for what its scopes do not hold.
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._digests = tuple(_digest(key) for key in keys)
-
-    def __bool__(self) -> bool:
-        return bool(self._digests)
-
-    def owner(self, presented: bytes) -> str | None:
-        """The owner name behind a key, or `None`. Takes the same time whichever key it is, or none."""
-        digest = hashlib.sha256(presented).digest()
-        known = False
-        for candidate in self._digests:
-            known |= hmac.compare_digest(candidate, digest)
-        return digest.hex()[:_OWNER_DIGITS] if known else None
-
-
-def _digest(key: str) -> bytes:
-    if not key.startswith(_DIGEST_PREFIX):
-        return hashlib.sha256(key.encode()).digest()
-    try:
-        digest = bytes.fromhex(key.removeprefix(_DIGEST_PREFIX))
-    except ValueError:
-        digest = b""
-    if len(digest) != hashlib.sha256().digest_size:
-        raise ConfigError("an API key that starts with sha256: must be followed by 64 hex digits")
-    return digest
-
-
-class KeyCheck:
-    """Sets `scope["headwater.owner"]` from `Authorization: Bearer` or `x-api-key`; 401 without a known key.
-
-    `admins`: those of `keys` that may administer.
+    Where none is needed and `single_user` is set, Host and Origin are checked (`OriginRules`), else nothing.
     """
 
-    def __init__(self, app: ASGIApp, *, keys: KeyRing, admins: KeyRing) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        identity: Identity,
+        single_user: bool = False,
+        hosts: Iterable[str] = (),
+        origins: Iterable[str] = (),
+    ) -> None:
         self._app = app
-        self._keys = keys
-        self._admins = admins
+        self._identity = identity
+        self._origins = OriginRules(hosts=hosts, origins=origins) if single_user else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not _is_open(_path(scope)):
-            presented = _presented_key(scope)
-            owner = self._keys.owner(presented) if presented else None
-            if owner is None:
-                error = AccessError("no API key was given" if not presented else "the API key is not valid")
-                headers = {"WWW-Authenticate": "Bearer"}
+        if scope["type"] == "http":
+            try:
+                await self._enter(scope)
+            except HeadwaterError as error:
+                headers = _CHALLENGE if error.http_status == 401 else None
                 await exception_response(error, headers)(scope, receive, send)
                 return
-            # An application that mounts this API and signs its users in has told whose request it is.
-            scope.setdefault("headwater.owner", owner)
-            scope.setdefault(_ADMIN, self._admins.owner(presented) is not None)
         await self._app(scope, receive, send)
+
+    async def _enter(self, scope: Scope) -> None:
+        """Tell who it is. Raises `AccessError`, `StoreUnavailable`, `IdentityUnavailable`."""
+        path = _path(scope)
+        ticket = _take_ticket(scope) if _IN_QUERY in scope["query_string"] else None
+        # Probes come by address or by any name, and tell nothing that a rebinding page could use.
+        if path in PROBES:
+            return
+        identity = self._identity
+        # An application that has signed its user in needs a key where the settings say so, and no other.
+        if identity.configured or (_OWNER not in scope and await identity.needs_key()):
+            if not _is_open(path):
+                _tell(scope, self._identity, await self._shown(scope, path, ticket))
+        elif self._origins is None:
+            _tell(scope, identity, identity.anonymous)
+        elif (refusal := self._origins.refusal(scope)) is not None:
+            raise OriginRefused(refusal)
+        else:
+            _tell(scope, identity, identity.single_user)
+
+    async def _shown(self, scope: Scope, path: str, ticket: str | None) -> Principal:
+        """By a header, else by a ticket in the address."""
+        presented = _presented_key(scope)
+        reads = scope["method"] in _READING
+        if presented or ticket is None:
+            principal = await self._identity.principal(presented)
+        elif reads:
+            principal = await self._identity.ticket_principal(ticket, path=path, resumes=_resumes(scope))
+        else:
+            raise TokenRefused("a ticket is for GET and HEAD only")
+        if not principal.scopes or not (reads or principal.scopes - {"read"}):
+            raise ScopeMissing(
+                "this key or token may only read" if principal.scopes else "this token may do nothing here"
+            )
+        return principal
+
+
+def _tell(scope: Scope, identity: Identity, principal: Principal) -> None:
+    """Where the application has told something already, that stays."""
+    told_admin = scope.get(_ADMIN)
+    if _OWNER in scope:
+        # Else all users of the application would be one tenant, that of the key.
+        keyed = principal if identity.configured else None
+        admin = keyed is not None and keyed.global_admin if told_admin is None else bool(told_admin)
+        principal = identity.told(str(scope[_OWNER]), admin=admin, keyed=keyed)
+    elif told_admin is not None:
+        scopes = principal.scopes | {"admin"} if told_admin else principal.scopes - {"admin"}
+        principal = msgspec.structs.replace(principal, scopes=scopes)
+    scope[_PRINCIPAL] = principal
+    scope.setdefault(_OWNER, principal.tenant)
+    scope.setdefault(_ADMIN, principal.global_admin)
 
 
 def check_admin(scope: Scope) -> None:
@@ -94,9 +124,13 @@ def check_admin(scope: Scope) -> None:
         raise AdminRequired("this needs an admin key: one of the setting admin_keys")
 
 
+def below_mount(scope: Scope, path: str) -> str:
+    """A path of this server as this API sees it, wherever it is mounted."""
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 def _path(scope: Scope) -> str:
-    """Below where the API is mounted."""
-    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+    return below_mount(scope, str(scope["path"]))
 
 
 def _is_open(path: str) -> bool:
@@ -115,23 +149,31 @@ def _presented_key(scope: Scope) -> bytes:
     return bytes(other)
 
 
-class OriginCheck:
-    """Single-user mode: 403 for a Host that is not this machine, or a page of another origin."""
+def _take_ticket(scope: Scope) -> str | None:
+    """The ticket, which goes out of the address: nothing behind this layer sees it, and nothing can log it."""
+    parts = bytes(scope["query_string"]).split(b"&")
+    tickets = [part for part in parts if part.startswith(_IN_QUERY)]
+    if not tickets:
+        return None
+    scope["query_string"] = b"&".join(part for part in parts if part not in tickets)
+    # Two of them have no meaning; neither is taken.
+    return tickets[0].removeprefix(_IN_QUERY).decode("latin-1") if len(tickets) == 1 else ""
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str], origins: Iterable[str]) -> None:
-        self._app = app
+
+def _resumes(scope: Scope) -> bool:
+    """Whether the request carries a cursor."""
+    if any(name == b"last-event-id" and value for name, value in scope["headers"]):
+        return True
+    query = bytes(scope["query_string"])
+    return any(part.startswith(b"after=") and part != b"after=" for part in query.split(b"&"))
+
+
+class OriginRules:
+    """Single-user mode: whether a request came by a name of this machine, and from no page of another origin."""
+
+    def __init__(self, *, hosts: Iterable[str], origins: Iterable[str]) -> None:
         self._hosts = frozenset(host.strip("[]").lower() for host in hosts)
         self._origins = frozenset(origins)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Probes come by address or by any name, and tell nothing that a rebinding page could use.
-        if scope["type"] == "http" and _path(scope) not in PROBES:
-            refusal = self.refusal(scope)
-            if refusal is not None:
-                await exception_response(OriginRefused(refusal))(scope, receive, send)
-                return
-            scope.setdefault(_ADMIN, True)
-        await self._app(scope, receive, send)
 
     def refusal(self, scope: Scope) -> str | None:
         """Why the request is refused, or `None`."""
