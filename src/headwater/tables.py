@@ -70,7 +70,9 @@ class ProviderTable(Limits, frozen=True, kw_only=True):
     `api_key` and the values of `headers` are `env:VARIABLE`; a header's value may also be plain text. `models`: fixed
     names instead of the upstream's own list. `stream = false`: the upstream cannot stream, its whole answer becomes a
     stream. `drop_unsupported = true`: fields that the upstream cannot take are left out instead of refused. `api`: for
-    OpenAI, which of its two APIs. `api_version`: for Azure.
+    OpenAI, which of its two APIs. `api_version`: for Azure. `local`: whether what it is asked stays on this machine or
+    in its private network, so that it may see confidential documents; None: where `base_url` names a loopback or
+    private address.
     """
 
     type: str = ""
@@ -82,6 +84,7 @@ class ProviderTable(Limits, frozen=True, kw_only=True):
     drop_unsupported: bool = False
     api: Literal["", "chat", "responses"] = ""
     api_version: str = ""
+    local: bool | None = None
 
     def __post_init__(self) -> None:
         if self.api_key and not _REFERENCE.fullmatch(self.api_key):

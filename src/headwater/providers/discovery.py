@@ -6,6 +6,7 @@ order of `PRESETS`, recordings last. A table with a preset's name amends what th
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -15,6 +16,7 @@ from msgspec.structs import replace
 
 from ..errors import ConfigError, ProviderError
 from ..tables import ProviderTable
+from .extractive import Extractive
 from .fetch import fetch
 from .http_provider import HttpProvider
 from .options import Made, Maker, ProviderOptions
@@ -29,7 +31,8 @@ from .transport_httptools import HttptoolsTransport
 _PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 # A server on the same machine answers within a millisecond; a start must not wait for one that is not there.
 _PROBE_TIMEOUT_S = 0.5
-REPLAY = "replay"
+REPLAY, EXTRACTIVE = "replay", "extractive"
+BUILT_IN = {EXTRACTIVE: "the built-in model", REPLAY: "the recordings"}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 -- recognised, not bound
 _BARE = ProviderTable()
@@ -58,10 +61,11 @@ class Surroundings(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A provider, and the table that holds its limits."""
+    """A provider, and the table that holds its limits. `local`: what it is asked stays here or in a private network."""
 
     provider: Provider
     table: ProviderTable
+    local: bool = False
 
 
 async def find_providers(around: Surroundings) -> list[Found]:
@@ -73,9 +77,10 @@ async def find_providers(around: Surroundings) -> list[Found]:
         found[name] = _from_table(around, name, kinds[name], table)
     amended = {preset_name(name) for name in around.tables}
     for name, preset in PRESETS.items():
-        if name not in amended and (provider := await _announced(around, name, preset)) is not None:
-            found[name], kinds[name] = Found(provider, _BARE), name
-    found[REPLAY] = Found(Replay(around.recordings_dir, pace=around.replay_pace), _BARE)
+        if name not in amended and (announced := await _announced(around, name, preset)) is not None:
+            found[name], kinds[name] = announced, name
+    found[EXTRACTIVE] = Found(Extractive(), _BARE, local=True)
+    found[REPLAY] = Found(Replay(around.recordings_dir, pace=around.replay_pace), _BARE, local=True)
     if around.llm_provider:
         chosen = _chosen(around, kinds, around.llm_provider.strip())
         first = found.pop(chosen, None) or _selected(around, chosen)
@@ -97,7 +102,7 @@ def _kind_of(name: str) -> str:
 
 def _chosen(around: Surroundings, kinds: Mapping[str, str], wanted: str) -> str:
     """The provider's name that `llm_provider` means: a table's, or a kind's by any of its spellings."""
-    if wanted in kinds or wanted == REPLAY:
+    if wanted in kinds or wanted in BUILT_IN:
         return wanted
     kind = _kind_of(wanted)
     named = next((name for name, its in kinds.items() if its == kind), None)
@@ -105,7 +110,7 @@ def _chosen(around: Surroundings, kinds: Mapping[str, str], wanted: str) -> str:
         return named
     if kind in PRESETS or kind in plugin_names():
         return kind
-    known = ", ".join([*around.tables, *PRESETS, *plugin_names(), REPLAY])
+    known = ", ".join([*around.tables, *PRESETS, *plugin_names(), *BUILT_IN])
     raise ConfigError(f"LLM_PROVIDER: there is no provider {wanted[:100]!r}; there are: {known}")
 
 
@@ -113,12 +118,12 @@ def _selected(around: Surroundings, kind: str) -> Found:
     """One that was asked for, though nothing else tells of it."""
     preset = PRESETS.get(kind)
     if preset is None:
-        return Found(_made(around, kind, kind, ProviderOptions(name=kind)), _BARE)
+        return _found(around, kind, kind, ProviderOptions(name=kind))
     options = _options(around, kind, preset, _BARE, amends=True)
-    return Found(_made(around, kind, kind, _complete(f"LLM_PROVIDER = {kind}", preset, options, amends=True)), _BARE)
+    return _found(around, kind, kind, _complete(f"LLM_PROVIDER = {kind}", preset, options, amends=True))
 
 
-async def _announced(around: Surroundings, name: str, preset: Preset) -> Provider | None:
+async def _announced(around: Surroundings, name: str, preset: Preset) -> Found | None:
     """The provider whose variables are set, or that answers on this machine."""
     key, address = around.value(*preset.key_variables), around.value(*preset.url_variables)
     there = {"key": key and (preset.base_url or address), "address": address, "either": key or address}[preset.needs]
@@ -128,7 +133,7 @@ async def _announced(around: Surroundings, name: str, preset: Preset) -> Provide
     made = _make(name, preset.make, options)
     if not there and not await _answers(around.transport, made):
         return None
-    return _provider(around, made, options)
+    return Found(_provider(around, made, options), _BARE, _is_local(options))
 
 
 async def _answers(transport: Transport, made: Made) -> bool:
@@ -143,8 +148,8 @@ async def _answers(transport: Transport, made: Made) -> bool:
 
 def _from_table(around: Surroundings, name: str, kind: str, table: ProviderTable) -> Found:
     where = f"providers.{name}"
-    if name == REPLAY:
-        raise ConfigError(f"{where}: the name is taken by the recordings")
+    if name in BUILT_IN:
+        raise ConfigError(f"{where}: the name is taken by {BUILT_IN[name]}")
     preset = PRESETS.get(kind)
     if preset is None:
         options = ProviderOptions(
@@ -154,13 +159,13 @@ def _from_table(around: Surroundings, name: str, kind: str, table: ProviderTable
             headers=_headers(around, where, table),
             table=table,
         )
-        return Found(_made(around, where, kind, options), table)
+        return _found(around, where, kind, options)
     for field in _PARTICULAR:
         if getattr(table, field) != getattr(_BARE, field) and field not in preset.takes:
             raise ConfigError(f"{where}.{field} has no effect on {kind}")
     amends = preset_name(name) == kind
     options = _options(around, name, preset, table, amends=amends)
-    return Found(_made(around, where, kind, _complete(where, preset, options, amends=amends)), table)
+    return _found(around, where, kind, _complete(where, preset, options, amends=amends))
 
 
 def _options(around: Surroundings, name: str, preset: Preset, table: ProviderTable, *, amends: bool) -> ProviderOptions:
@@ -211,6 +216,21 @@ def _headers(around: Surroundings, where: str, table: ProviderTable) -> dict[str
     return {
         header.lower(): _resolved(around, f"{where}.headers.{header}", text) for header, text in table.headers.items()
     }
+
+
+def _found(around: Surroundings, where: str, kind: str, options: ProviderOptions) -> Found:
+    return Found(_made(around, where, kind, options), options.table, _is_local(options))
+
+
+def _is_local(options: ProviderOptions) -> bool:
+    """As the table says; else by the address alone: whoever can answer for a name can lead it elsewhere."""
+    if options.table.local is not None:
+        return options.table.local
+    try:
+        host = urlsplit(options.base_url).hostname or ""
+        return host in _LOOPBACK or ipaddress.ip_address(host).is_private
+    except ValueError:
+        return False
 
 
 def _made(around: Surroundings, where: str, kind: str, options: ProviderOptions) -> Provider:

@@ -6,7 +6,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import ConfigError, InputError, LogCorrupt, RouteFixed, UnknownModel, UnknownRoute
@@ -35,6 +35,7 @@ _NO_LIMITS = Limits()
 # A lone target is all there is; with others waiting, a second failure is enough.
 _ATTEMPTS_ALONE, _ATTEMPTS_OF_SEVERAL = 3, 2
 MAX_ROUTES = 1000
+_CLOUD = ("-cloud", ":cloud")
 
 
 class Listed(NamedTuple):
@@ -56,8 +57,9 @@ class Registry:
     """`providers` in order of preference; the `transport` that they share is closed with the registry.
 
     `limits` and `prices` by the provider's name, and by model (`model` or `provider/model`). `routes` are those of the
-    settings. `fallback` takes names that nobody lists. `default_model` is for requests that name none. Raises
-    `ConfigError` for a route to a provider that is not there.
+    settings. `fallback` takes names that nobody lists. `default_model` is for requests that name none. `local`:
+    names of providers that keep here what they are asked. Raises `ConfigError` for a route to a provider that is not
+    there.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Registry:
         fallback: Provider | None = None,
         transport: Transport | None = None,
         default_model: str = "",
+        local: Collection[str] = (),
         now: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -84,6 +87,7 @@ class Registry:
         self._fallback = fallback
         self._transport = transport
         self._default_model = default_model
+        self._local = frozenset(local)
         self._draw = draw
         self._fixed: dict[str, RouteTable] = {}
         self._own: dict[str, RouteTable] = {}
@@ -118,6 +122,15 @@ class Registry:
         if self._fallback is not None:
             return self._lone(model, self._fallback, model)
         raise UnknownModel(self._unknown(model), param="model")
+
+    def is_local(self, route: Route) -> bool:
+        """Whether what this route is asked stays here, whichever of its targets answers.
+
+        A local Ollama hands its cloud models' prompts on (https://docs.ollama.com/cloud): their names say which.
+        """
+        return all(
+            target.provider.name in self._local and not target.model.endswith(_CLOUD) for target in route.targets
+        )
 
     async def models(self) -> list[Listed]:
         """All models now: routes, then the providers' in order. One that cannot list never hides the others."""
@@ -268,21 +281,25 @@ class Registry:
         except LogCorrupt as exc:
             _log.warning("stream %s cannot be taken up: %s", record.id, exc.message)
             return None
+        return self.take_up(request, record.provider, fold)
+
+    def take_up(self, request: ChatRequest, provider: str, fold: Fold) -> Producer | None:
+        """The same, for a request whose first target was one of `provider`."""
         route = self._routes.get(request.model)
         if route is not None:
             providers = [target.provider for target in route.targets]
         else:
-            providers = [self._providers[record.provider]] if record.provider in self._providers else []
+            providers = [self._providers[provider]] if provider in self._providers else []
         if not fold.has_content:
             return _Later(self, request, providers) if providers else None
         if route is not None and route.policy.continue_answers:
             return _Later(self, request, providers)
         # Without any text: only the very same generation can be gone on with.
         held = Held("", dict(fold.served or {}), interrupted=True)
-        model = request.model.removeprefix(f"{record.provider}/")
+        model = request.model.removeprefix(f"{provider}/")
         exact = any(
-            isinstance(provider, SupportsContinuation) and provider.continuation(request, model, held) is not None
-            for provider in providers
+            isinstance(each, SupportsContinuation) and each.continuation(request, model, held) is not None
+            for each in providers
         )
         return _Later(self, request, providers) if exact else None
 

@@ -10,7 +10,8 @@ import pytest
 
 from headwater.errors import ConfigError, UnsupportedField
 from headwater.providers import AiohttpTransport, HttpProvider, HttptoolsTransport, Replay, discovery, presets
-from headwater.providers.discovery import Found, Surroundings, find_providers, transport_for
+from headwater.providers.discovery import BUILT_IN, Found, Surroundings, find_providers, transport_for
+from headwater.providers.extractive import Extractive
 from headwater.providers.options import Maker, ProviderOptions
 from headwater.request import ChatRequest
 from headwater.tables import ProviderTable
@@ -61,10 +62,39 @@ def request_of(found: Found) -> Any:
     return call._request
 
 
-async def test_without_anything_there_are_recordings(transport: HttptoolsTransport, tmp_path: Path) -> None:
-    [found] = await find_providers(Surroundings({"OPENAI_API_KEY": " \n"}, transport, tmp_path, 2.0))
-    assert isinstance(found.provider, Replay)
-    assert found.table == ProviderTable()
+async def test_without_anything_there_is_what_is_built_in(transport: HttptoolsTransport, tmp_path: Path) -> None:
+    extractive, replay = await find_providers(Surroundings({"OPENAI_API_KEY": " \n"}, transport, tmp_path, 2.0))
+    assert isinstance(extractive.provider, Extractive)
+    assert isinstance(replay.provider, Replay)
+    assert (extractive.local, replay.local) == (True, True)
+    assert extractive.table == replay.table == ProviderTable()
+
+
+@pytest.mark.parametrize(
+    ("table", "local"),
+    [
+        ({"base_url": "http://127.0.0.1:9/v1"}, True),
+        ({"base_url": "http://localhost:9/v1"}, True),
+        ({"base_url": "http://[::1]:9/v1"}, True),
+        ({"base_url": "http://10.1.2.3/v1"}, True),
+        ({"base_url": "http://192.168.0.7:8000/v1"}, True),
+        ({"base_url": "https://8.8.8.8/v1"}, False),
+        # A name may lead anywhere, whatever it leads to now.
+        ({"base_url": "http://models.internal/v1"}, False),
+        ({"base_url": "http://models.internal/v1", "local": True}, True),
+        ({"base_url": "http://127.0.0.1:9/v1", "local": False}, False),
+    ],
+)
+async def test_what_stays_here(transport: HttptoolsTransport, table: dict[str, Any], local: bool) -> None:
+    found = await found_in(transport, NOWHERE, tables=tables(mine={"type": "openai-compatible", **table}))
+    assert found["mine"].local is local
+
+
+async def test_a_provider_of_the_environment_is_no_other(transport: HttptoolsTransport) -> None:
+    found = await found_in(transport, {"OPENAI_API_KEY": "k", "LLAMA_CPP_BASE_URL": "http://127.0.0.1:9"})
+    local = [name for name, one in found.items() if one.local]
+    assert local == ["llama-cpp", "extractive", "replay"]
+    assert "openai" in found
 
 
 @pytest.mark.parametrize(
@@ -94,7 +124,7 @@ async def test_without_anything_there_are_recordings(transport: HttptoolsTranspo
     ids=str,
 )
 async def test_what_makes_a_provider_found(transport: HttptoolsTransport, environ: dict[str, str], name: str) -> None:
-    assert list(await found_in(transport, environ)) == [name, "replay"]
+    assert list(await found_in(transport, environ)) == [name, *BUILT_IN]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +138,7 @@ async def test_what_makes_a_provider_found(transport: HttptoolsTransport, enviro
     ids=str,
 )
 async def test_half_of_it_is_not_enough(transport: HttptoolsTransport, environ: dict[str, str]) -> None:
-    assert list(await found_in(transport, environ)) == ["replay"]
+    assert list(await found_in(transport, environ)) == [*BUILT_IN]
 
 
 async def test_openai_from_the_environment_works(transport: HttptoolsTransport, upstream: Upstream) -> None:
@@ -150,16 +180,16 @@ async def test_the_order_is_the_preference(transport: HttptoolsTransport) -> Non
     environ = {"GROQ_API_KEY": "k", "OPENAI_API_KEY": "k", **NOWHERE, "B": "k"}
     mine = tables(zeta={"type": "llama-cpp"}, alpha={"type": "mistral", "api_key": "env:B"})
     found = await found_in(transport, environ, tables=mine)
-    assert list(found) == ["zeta", "alpha", "openai", "ollama", "groq", "replay"]
+    assert list(found) == ["zeta", "alpha", "openai", "ollama", "groq", *BUILT_IN]
     found = await found_in(transport, environ, tables=mine, llm_provider="groq")
-    assert list(found) == ["groq", "zeta", "alpha", "openai", "ollama", "replay"]
+    assert list(found) == ["groq", "zeta", "alpha", "openai", "ollama", *BUILT_IN]
 
 
 async def test_a_table_amends_the_provider_of_its_name(transport: HttptoolsTransport) -> None:
     environ = {"GROQ_API_KEY": "k", "GROQ_BASE_URL": "https://mirror", "LMSTUDIO_BASE_PATH": "http://lm"}
     mine = tables(groq={"max_concurrent": 4}, lmstudio={"headers": {"X-Team": "t"}})
     found = await found_in(transport, environ, tables=mine)
-    assert list(found) == ["groq", "lmstudio", "replay"]
+    assert list(found) == ["groq", "lmstudio", *BUILT_IN]
     assert found["groq"].table.max_concurrent == 4
     sent = request_of(found["groq"])
     assert sent.url == "https://mirror/openai/v1/chat/completions"
@@ -179,12 +209,12 @@ async def test_the_environments_key_goes_to_no_address_of_another_table(transpor
     assert "authorization" not in sent.headers
     assert "openai-organization" not in sent.headers
     assert request_of(found["own"]).headers["authorization"] == "Bearer mine"
-    assert list(found) == ["other", "own", "openai", "replay"]
+    assert list(found) == ["other", "own", "openai", *BUILT_IN]
 
 
 async def test_a_name_that_a_table_took_is_not_found_again(transport: HttptoolsTransport) -> None:
     found = await found_in(transport, {"OPENAI_API_KEY": "k"}, tables=tables(openai={"type": "llama-cpp"}))
-    assert list(found) == ["openai", "replay"]
+    assert list(found) == ["openai", *BUILT_IN]
     assert request_of(found["openai"]).url == "http://127.0.0.1:8080/v1/chat/completions"
 
 
@@ -311,12 +341,14 @@ async def test_a_key_that_no_header_can_hold(transport: HttptoolsTransport) -> N
 
 async def test_the_recordings_keep_their_name(transport: HttptoolsTransport) -> None:
     assert "taken by the recordings" in await refusal(transport, {}, tables=tables(replay={"type": "vllm"}))
+    assert "taken by the built-in model" in await refusal(transport, {}, tables=tables(extractive={"type": "vllm"}))
 
 
 @pytest.mark.parametrize(
     ("wanted", "first"),
     [
         ("replay", "replay"),
+        ("extractive", "extractive"),
         ("mine", "mine"),
         ("lmstudio", "mine"),
         ("groq", "groq"),

@@ -82,6 +82,23 @@ async def target(registry: Registry, model: str | None) -> tuple[str, str, str]:
     return route.model, only.provider.name, only.model
 
 
+class TestLocality:
+    @pytest.mark.parametrize(
+        ("model", "local"),
+        [
+            ("m1", True), ("m2", False), ("here", True), ("both", False), ("a/gpt-oss:120b-cloud", False),
+            ("a/glm:cloud", False), ("a/cloudy", True),
+        ],
+    )  # fmt: skip
+    async def test_a_route_stays_here_when_all_its_targets_do(self, model: str, local: bool) -> None:
+        routes = {
+            "here": RouteTable(targets=[Target(provider="a", model="m1")]),
+            "both": RouteTable(targets=[Target(provider="a", model="m1"), Target(provider="b", model="m2")]),
+        }
+        registry = Registry([Listing("a", "m1"), Listing("b", "m2")], routes=routes, local=["a"])
+        assert registry.is_local(await registry.resolve(model)) is local
+
+
 class TestResolve:
     async def test_a_listed_name(self) -> None:
         registry = Registry([Listing("a", "m1"), Listing("b", "m2", "m1", "x/y")])
