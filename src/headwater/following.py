@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
-from ..dialects import EncodeOptions, dialect_named
-from ..errors import ShuttingDown, StreamReset
-from ..events import Event, decode_event
-from ..sse import Parser
-from ..streams import Channel, Hub
+from .dialects import EncodeOptions, dialect_named
+from .errors import ShuttingDown, StreamReset
+from .events import Event, decode_event
+from .sse import Parser
+from .streams import Channel, Hub
 
 # What a consumer that lags behind may hold; beyond it the viewer reads the log again later, merged.
 INBOX_BYTES = 65_536

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,8 +21,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..config import Settings, load_settings
 from ..dialects import EncodeOptions, dialect_named
-from ..errors import AccessError, HeadwaterError, InputError, TooManyConnections
+from ..errors import AccessError, ConfigError, HeadwaterError, InputError, TooManyConnections
 from ..events import Event, StreamId
+from ..following import follow_channel
 from ..request import Priority
 from ..runtime import Runtime, open_runtime
 from ..server import EventStreamResponse
@@ -30,8 +31,11 @@ from ..server.accept import cursor_of
 from ..server.errors import exception_response
 from ..sse import retry
 from ..streams import Accepted, Log, NewStream, StreamInfo
-from .following import follow_channel
 from .sources import Source, SourceProducer, check_source, discard
+
+if TYPE_CHECKING:
+    from ..chat.backend import Backend
+    from ..server.connection_hooks import ConnectionHooks
 
 Authenticate: TypeAlias = Callable[[Request], str | Awaitable[str | None] | None]
 
@@ -43,8 +47,9 @@ class Headwater:
     `log`: `sqlite` (kept in `data_dir`), `memory`, or a `Log` of your own, which you close yourself. `durability`:
     see the settings reference, whose names are all accepted as keyword arguments; `HEADWATER_<NAME>` variables fill
     in what is not given. `providers=True` also offers the models of the providers found in the environment through
-    `asgi()`; otherwise that API only serves the streams made here. `authenticate` gets each request to `asgi()` and
-    returns whose streams the caller may see (the `owner`), or `None` to refuse; without it and without `api_keys`
+    `asgi()`; otherwise that API only serves the streams made here. `chat=True` (with `providers=True`) adds
+    conversations and documents, to that API and as `await hw.backend()`. `authenticate` gets each request to `asgi()`
+    and returns whose streams the caller may see (the `owner`), or `None` to refuse; without it and without `api_keys`
     the API answers on this machine's own names only. Raises `ConfigError`.
     """
 
@@ -55,6 +60,7 @@ class Headwater:
         data_dir: str | Path | None = None,
         durability: Literal["memory", "commit", "fsync"] | None = None,
         providers: bool = False,
+        chat: bool = False,
         authenticate: Authenticate | None = None,
         **settings: Any,
     ) -> None:
@@ -62,6 +68,7 @@ class Headwater:
         self.settings: Settings = load_settings(log=named, data_dir=data_dir, durability=durability, **settings)
         self._log = None if isinstance(log, str) else log
         self._providers = providers
+        self._chat = chat
         self._authenticate = authenticate
         self._opening = asyncio.Lock()
         self._closing = False
@@ -99,7 +106,11 @@ class Headwater:
             if self._runtime is None:
                 async with AsyncExitStack() as stack:
                     opened = open_runtime(
-                        self.settings, log=self._log, providers=self._providers, single_user=self._authenticate is None
+                        self.settings,
+                        log=self._log,
+                        providers=self._providers,
+                        single_user=self._authenticate is None,
+                        chat=self._chat,
                     )
                     self._runtime = await stack.enter_async_context(opened)
                     self._stack = stack.pop_all()
@@ -217,6 +228,17 @@ class Headwater:
         channel = await hub.open(StreamId(stream), owner=owner)
         async for event in follow_channel(hub, channel, after):
             yield event
+
+    async def backend(self) -> Backend:
+        """Conversations and documents over these streams (`headwater.chat`). `ConfigError` without `chat=True`."""
+        chat = (await self._ready()).chat
+        if chat is None:
+            raise ConfigError("this Headwater has no chat backend: make it with chat=True")
+        return chat.backend
+
+    async def hooks(self) -> ConnectionHooks:
+        """Callbacks of the connections of reference 002, as `(await hw.hooks()).on("stream_completed", told)`."""
+        return (await self._ready()).connections.hooks
 
     # ------------------------------------------------------------------ the API
 

@@ -21,7 +21,7 @@ import msgspec
 from ..config import Settings, load_settings
 from ..errors import ConfigError
 from ..events import Done, JsonObject, Terminal
-from ..library.following import follow_channel
+from ..following import follow_channel
 from ..logs import open_log
 from ..providers.call import HttpCall
 from ..providers.discovery import transport_for

@@ -1,0 +1,109 @@
+"""Workspaces and threads that are there as soon as somebody names them, within the bounds on how many there may be.
+
+For references whose clients never create one: whatever they call a workspace or a session is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from ..errors import InputError, UnknownItem
+from ..events import JsonObject
+from .asking import DEFAULT_WORKSPACE
+from .backend import Backend
+from .conversations.slugs import check_slug, slug_of
+from .records import Thread, Workspace
+
+MAX_LABEL_CHARACTERS = 200
+# Numbers of new threads count on from the largest: one near the end of all numbers would use them up.
+MAX_NEW_NUMBER = 2**31 - 1
+# Of a slug: the readable part, and as much of a digest that no two names meet.
+_READABLE, _DIGITS = 60, 32
+
+
+class Places:
+    """All methods raise `StoreUnavailable`, and `InputError` where there is no room for one more."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._settings = backend.settings.chat
+        self._workspaces = backend.conversations.workspaces
+        self._threads = backend.conversations.threads
+
+    async def workspace(self, tenant: str, label: str = "") -> Workspace:
+        """By id or slug, else one that is called so; "": the default one."""
+        label = label.strip()
+        if not label:
+            return await self._workspaces.find_or_create(tenant, DEFAULT_WORKSPACE)
+        slug = label if _is_slug(label) else slug_for([label], otherwise="workspace")
+        try:
+            return await self._workspaces.get(tenant, slug)
+        except UnknownItem:
+            most = self._settings.max_workspaces
+            if await self._workspaces.count(tenant) >= most:
+                raise InputError(f"there are {most} workspaces already") from None
+            return await self._workspaces.find_or_create(tenant, slug, label)
+
+    async def thread(self, workspace: Workspace, labels: Sequence[str], metadata: JsonObject) -> Thread:
+        """The thread of these labels together; `metadata` is kept with a new one."""
+        slug = slug_for(labels, otherwise="session")
+        try:
+            return await self._threads.get(workspace.tenant, slug, workspace_id=workspace.id)
+        except UnknownItem:
+            await self._check_room(workspace.tenant)
+        thread = await self._threads.find_or_create(workspace.tenant, workspace.id, slug)
+        return await self._threads.update(workspace.tenant, thread.id, metadata=metadata)
+
+    async def numbered(self, tenant: str, number: int) -> tuple[Workspace, Thread]:
+        """The tenant's thread with this number, wherever it is; a new one is made in the default workspace.
+
+        Raises `UnknownItem` for a number that no new thread may have.
+        """
+        try:
+            return await self.known(tenant, number)
+        except UnknownItem:
+            if not 1 <= number <= MAX_NEW_NUMBER:
+                raise
+            await self._check_room(tenant)
+        workspace = await self.workspace(tenant)
+        thread = await self._threads.find_or_create_number(tenant, workspace.id, number)
+        return await self.known(tenant, thread.number)
+
+    async def known(self, tenant: str, number: int) -> tuple[Workspace, Thread]:
+        """The tenant's thread with this number. Raises `UnknownItem`."""
+        thread = await self._threads.get(tenant, number)
+        return await self._workspaces.get(tenant, thread.workspace_id), thread
+
+    async def create(self, tenant: str, *, title: str = "", model: str = "") -> Thread:
+        """A new thread of the default workspace."""
+        await self._check_room(tenant)
+        workspace = await self.workspace(tenant)
+        return await self._threads.create(tenant, workspace.id, title=title, model=model)
+
+    async def _check_room(self, tenant: str) -> None:
+        most = self._settings.max_threads
+        if await self._threads.count(tenant) >= most:
+            raise InputError(f"there are {most} conversations already")
+
+
+def check_label(label: str | None, *, param: str) -> str:
+    """A client's own name for something, without space around it; "" for none. Raises `InputError`."""
+    if label is not None and len(label) > MAX_LABEL_CHARACTERS:
+        raise InputError(f"{param} has more than {MAX_LABEL_CHARACTERS} characters", param=param)
+    return (label or "").strip()
+
+
+def slug_for(labels: Sequence[str], *, otherwise: str) -> str:
+    """Always the same for the same labels, never for others: what the first one reads like, and a digest of all."""
+    digest = hashlib.sha256(json.dumps(labels).encode()).hexdigest()[:_DIGITS]
+    readable = slug_of(labels[0], otherwise=otherwise)[:_READABLE].strip("-")
+    return f"{readable}-{digest}"
+
+
+def _is_slug(text: str) -> bool:
+    try:
+        check_slug(text)
+    except InputError:
+        return False
+    return True
