@@ -21,14 +21,18 @@ from ._version import __version__
 from .config import Settings
 from .errors import LogError
 from .logs import open_log
-from .providers.discovery import REPLAY, Surroundings, find_providers, transport_for
+from .providers.discovery import BUILT_IN, EXTRACTIVE, Surroundings, find_providers, transport_for
 from .providers.ports import Transport
 from .providers.presets import preset_name
+from .request import ChatRequest
 from .routing import Registry, TargetSettings
 from .routing.store import FILE_NAME, KeptRoute, RouteStore
+from .runtime_ai import PROVIDER, own_provider
+from .runtime_identity import open_identity
 from .server import ModelCard, Resolved, ServerSettings, create_app
-from .server.ports import RouteCard, TargetState
-from .streams import Hub, Log, RecoveryReport, StreamSettings
+from .server.connections import Connections
+from .server.ports import ChatServices, RouteCard, TargetState
+from .streams import Channel, Fold, Hub, Log, Producer, RecoveryReport, StreamRecord, StreamSettings
 from .streams.log import SupportsMaintenance
 from .tables import RouteTable
 
@@ -41,7 +45,9 @@ _NEAR = 0.85
 
 
 class Runtime(msgspec.Struct, frozen=True):
-    """Everything that runs. `recovered`: what was done with the streams that an earlier process left."""
+    """Everything that runs. `recovered`: what was done with the streams that an earlier process left. `keys_kept`:
+    whether there are API keys in the database. `chat`: conversations and documents, where they were asked for.
+    """
 
     settings: Settings
     log: Log
@@ -49,6 +55,9 @@ class Runtime(msgspec.Struct, frozen=True):
     registry: Registry
     app: ASGIApp
     recovered: RecoveryReport
+    connections: Connections
+    keys_kept: bool = False
+    chat: ChatServices | None = None
 
 
 @asynccontextmanager
@@ -59,12 +68,13 @@ async def open_runtime(
     providers: bool = True,
     single_user: bool = True,
     listens: bool = False,
+    chat: bool = True,
 ) -> AsyncIterator[Runtime]:
     """Open everything, take up unfinished streams, and close it all in order at the end.
 
     `log`: one that the caller opened and closes. `providers`: whether to look for any. `single_user`: whether an API
-    without keys checks Host and Origin. `listens`: as for `open_registry`. Raises `LogInUse`, `LogUnavailable`,
-    `ConfigError`.
+    without keys checks Host and Origin. `listens`: as for `open_registry`. `chat`: whether there are conversations,
+    documents and keys in a database. Raises `LogInUse`, `LogUnavailable`, `StoreUnavailable`, `ConfigError`.
     """
     async with AsyncExitStack() as stack:
         routes_file = settings.data_dir / FILE_NAME if log is None and settings.log == "sqlite" else None
@@ -76,21 +86,37 @@ async def open_runtime(
         store = RouteStore(registry, routes_file)
         # Before the hub starts: what it recovers may run on one of these routes.
         await store.load()
-        hub = Hub(log, stream_settings(settings), recover=registry.recover)
+        directory = Directory(registry, created=int(time.time()))
+        seams = _Seams(registry)
+        hub = Hub(log, stream_settings(settings), recover=seams.recover, on_end=seams.ended)
+        if chat:
+            from .runtime_chat import open_chat
+
+            seams.chat = await stack.enter_async_context(open_chat(settings, hub, directory))
         # Before the start: a start that fails half-way has begun some of what a shutdown ends.
         stack.push_async_callback(hub.shutdown)
         recovered = await hub.start()
+        connections = Connections(hub)
+        await connections.open()
+        stack.push_async_callback(connections.close)
+        if seams.chat is not None:
+            await seams.chat.backend.open()
         if isinstance(log, SupportsMaintenance):
             stack.push_async_callback(
                 _ended, asyncio.create_task(_maintain(log, settings), name="headwater-maintenance")
             )
+        identity = seams.chat.identity if seams.chat is not None else open_identity(settings)
+        keys_kept = not identity.configured and await identity.needs_key()
         app = create_app(
             hub,
-            Directory(registry, created=int(time.time())),
+            directory,
             server_settings(settings, single_user=single_user),
             RouteTables(registry, store),
+            seams.chat,
+            identity,
+            connections,
         )
-        yield Runtime(settings, log, hub, registry, app, recovered)
+        yield Runtime(settings, log, hub, registry, app, recovered, connections, keys_kept, seams.chat)
 
 
 async def open_registry(settings: Settings, transport: Transport | None = None, *, listens: bool = False) -> Registry:
@@ -100,19 +126,23 @@ async def open_registry(settings: Settings, transport: Transport | None = None, 
     settings' host and port, which no provider may then have (an application's own server is elsewhere). Raises
     `ConfigError`.
     """
+    own = own_provider(settings)
     transport = transport or transport_for(os.environ, connect_timeout_s=settings.connect_timeout_s)
     around = Surroundings(
-        os.environ,
+        os.environ if own is None else {**os.environ, **own.variables},
         transport,
         settings.recordings_dir,
         settings.replay_pace,
-        settings.providers,
+        settings.providers if own is None else {**settings.providers, PROVIDER: own.table},
         settings.llm_provider,
         settings.openai_api or "",
         (settings.host, settings.port) if listens and settings.port else None,
     )
     try:
         found = await find_providers(around)
+        if own is not None and not settings.llm_provider:
+            # It is for the routes of its own settings: whoever names no model gets another one's.
+            found.sort(key=lambda one: one.provider.name == PROVIDER)
         providers = [one.provider for one in found]
         for warning in name_warnings(settings, [provider.name for provider in providers]):
             _logger.warning("%s", warning)
@@ -126,6 +156,7 @@ async def open_registry(settings: Settings, transport: Transport | None = None, 
             fallback=next((provider for provider in providers if provider.name == "openai"), None),
             transport=transport,
             default_model=settings.default_model,
+            local=[one.provider.name for one in found if one.local],
         )
     except BaseException:
         await transport.close()
@@ -147,7 +178,7 @@ def name_warnings(settings: Settings, providers: Sequence[str]) -> list[str]:
         return warnings
     if near := _meant(model, providers):
         warnings.append(f"default_model = {model!r}: no provider has the name before the slash; did you mean {near!r}?")
-    elif set(providers) <= {REPLAY}:
+    elif set(providers) <= set(BUILT_IN):
         warnings.append(f"default_model = {model!r} is neither a route nor a recording, and there is no other provider")
     return warnings
 
@@ -162,8 +193,25 @@ def _meant(name: str, providers: Sequence[str]) -> str:
     return f"{near[0]}/{model}" if near else ""
 
 
+class _Seams:
+    """Where the hub asks and tells: the chat backend where there is one, which is made after the hub."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.chat: ChatServices | None = None
+
+    def recover(self, record: StreamRecord, fold: Fold) -> Producer | None:
+        if self.chat is not None and record.request:
+            return self.chat.backend.recover(record, fold)
+        return self._registry.recover(record, fold)
+
+    def ended(self, channel: Channel) -> None:
+        if self.chat is not None:
+            self.chat.backend.ended(channel)
+
+
 class Directory:
-    """The registry as the HTTP server wants to see it. `created`: Unix seconds, told for every model."""
+    """The registry as the HTTP server and the chat backend want to see it. `created`: Unix seconds, for every model."""
 
     def __init__(self, registry: Registry, *, created: int) -> None:
         self._registry = registry
@@ -171,7 +219,16 @@ class Directory:
 
     async def resolve(self, model: str | None) -> Resolved:
         route = await self._registry.resolve(model)
-        return Resolved(route.model, route.provider_name, route.producer)
+        return Resolved(
+            route.model,
+            route.provider_name,
+            route.producer,
+            local=self._registry.is_local(route),
+            grounded=route.provider_name == EXTRACTIVE,
+        )
+
+    def take_up(self, request: ChatRequest, provider: str, fold: Fold) -> Producer | None:
+        return self._registry.take_up(request, provider, fold)
 
     async def list(self) -> Sequence[ModelCard]:
         return [ModelCard(found.model, self._created, found.provider) for found in await self._registry.models()]

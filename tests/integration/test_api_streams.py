@@ -263,6 +263,7 @@ async def test_the_description_is_complete(server: Running) -> None:
     assert set(schema["paths"]) == {
         "/v1/chat/completions", "/v1/models", "/v1/models/{model}", "/v1/streams", "/v1/streams/{stream_id}",
         "/v1/streams/{stream_id}/events", "/v1/streams/{stream_id}/cancel", "/health", "/ready",
+        "/v1/me", "/v1/tickets", "/v1/keys", "/v1/keys/{key_id}", "/v1/keys/{key_id}/rotate",
     }  # fmt: skip
     for operations in schema["paths"].values():
         for operation in operations.values():

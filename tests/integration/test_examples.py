@@ -16,7 +16,7 @@ from headwater.events import Error, decode_event, text_of
 from headwater.sse import Message, Parser
 from tests.upstream import Script, Upstream
 
-from .processes import ROOT, Served, served
+from .processes import ROOT, Ran, Served, environment, run, served
 
 QUESTION = {"question": "why"}
 STORY = "You asked: why. A river remembers its spring, and so does this stream. "
@@ -110,3 +110,27 @@ async def test_an_upstreams_refusal_keeps_its_status(tmp_path: Path) -> None:
             response = await client.post(f"{running.url}/chat", json=QUESTION)
         assert response.status_code == 401
         assert response.json()["error"]["code"] == "invalid_api_key"
+
+
+async def script(name: str, *arguments: str, **env: str) -> Ran:
+    """An example that ends by itself."""
+    return await run(sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments, env=environment(**env))
+
+
+async def test_documents_are_asked_without_a_key_and_stay(tmp_path: Path) -> None:
+    first = await script("ask_documents", EXAMPLE_DATA_DIR=str(tmp_path))
+    assert first.code == 0, first.err
+    assert "timetable.md: “The ferry leaves Alder Quay at 07:40 and 16:10 every day except Monday.” [1]" in first.out
+    assert first.out.endswith("confidence: 1.0, hallucination: 0.0\n")
+    assert "timetable.md: Reading the text..." in first.err
+    again = await script("ask_documents", "What does a return ticket cost?", EXAMPLE_DATA_DIR=str(tmp_path))
+    assert "“A return ticket costs 18 euros.” [1]" in again.out
+    assert "Reading the text" not in again.err
+
+
+async def test_a_document_that_cannot_be_read_ends_the_example(tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+    ended = await script("ask_documents", "What?", str(picture), EXAMPLE_DATA_DIR=str(tmp_path / "data"))
+    assert (ended.code, ended.out) == (1, "")
+    assert "picture.png: it is an image, which cannot be read" in ended.err

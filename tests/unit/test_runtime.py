@@ -39,7 +39,7 @@ async def test_everything_runs_and_nothing_stays(settings: Settings) -> None:
     async with open_runtime(settings) as running:
         assert running.hub.accepting
         assert running.hub.settings.heartbeat_s == 3
-        assert running.registry.names == ["ollama", "replay"]
+        assert running.registry.names == ["ollama", "extractive", "replay"]
         with pytest.raises(LogInUse):
             async with open_runtime(settings):
                 pytest.fail("two owners of one directory")
@@ -53,7 +53,7 @@ async def test_everything_runs_and_nothing_stays(settings: Settings) -> None:
 async def test_models_are_those_of_the_registry(settings: Settings) -> None:
     async with open_runtime(settings) as running:
         directory = runtime.Directory(running.registry, created=7)
-        [card] = await directory.list()
+        [_, card] = await directory.list()
         assert (card.id, card.created, card.owned_by) == ("replay/welcome", 7, "replay")
         found = await directory.resolve("replay/welcome")
         assert (found.model, found.provider_name) == ("replay/welcome", "replay")
@@ -97,9 +97,11 @@ async def test_the_registry_follows_tables_and_environment(
         path = tmp_path / "headwater.toml"
         path.write_text(CONFIG.format(url=upstream.openai_url))
         registry = await runtime.open_registry(load_settings(config=path, data_dir=tmp_path))
-        assert registry.names == ["openai", "local", "ollama", "replay"]
+        assert registry.names == ["openai", "local", "ollama", "extractive", "replay"]
         names = [listed.model for listed in await registry.models()]
-        assert names == ["best", "fake-1", "fake-mini", "tiny", "ollama/fake-1", "ollama/fake-mini", "replay/welcome"]
+        assert names == [
+            "best", "fake-1", "fake-mini", "tiny", "ollama/fake-1", "ollama/fake-mini", "extractive", "replay/welcome",
+        ]  # fmt: skip
         first, second = (await registry.resolve("best")).targets
         assert (first.provider.name, first.model, first.queue_timeout_s) == ("local", "tiny", 9.0)
         assert first.price is not None

@@ -114,7 +114,7 @@ class TypedEncoder:
             "confidence": served.get("confidence"),
             "hallucination": served.get("hallucination"),
         }
-        return told | {name: served[name] for name in _TOLD if name in served}
+        return told | {name: served[name] for name in _TOLD if served.get(name) not in (None, "")}
 
 
 _TOLD = ("search_mode", "total_response", "confidence_reason", "hallucination_reason")

@@ -197,7 +197,7 @@ class WorkspaceEncoder:
 
     def _end(self) -> list[JsonObject]:
         fold = self._view.fold
-        closing = self._chunk("") | {"sources": [_cited(source) for source in fold.sources], "close": True}
+        closing = self._chunk("") | {"sources": [cited(source) for source in fold.sources], "close": True}
         final: JsonObject = {"uuid": self._view.id, "type": "finalizeResponseStream", "close": True, "error": False}
         served = fold.served or {}
         chat_id = served.get("chat_id")
@@ -245,7 +245,7 @@ def _milliseconds(value: object) -> float | None:
 _LONGEST_MS = 10**12
 
 
-def _cited(source: Source) -> JsonObject:
+def cited(source: Source) -> JsonObject:
     """The document's metadata, flattened, with the passage as `text`."""
     own = {"id": source.id, "title": source.title, "url": source.url, "score": source.score}
     told = {name: value for name, value in own.items() if value not in ("", None)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import msgspec
@@ -13,8 +14,10 @@ from starlette.requests import Request
 
 from ..dialects import Decoded, dialect_named
 from ..errors import InputError
+from ..identity import Principal
 from ..request import ChatRequest, Priority, encode_request, prompt_characters
-from ..streams import Accepted, NewStream
+from ..streams import Accepted, NewStream, Producer
+from ..streams.fold import CHARACTERS_PER_TOKEN
 from .ports import Services
 
 MAX_LINGER_S = 86_400.0
@@ -33,6 +36,12 @@ def owner_of(request: Request) -> str:
     return str(request.scope.get("headwater.owner", ""))
 
 
+def principal_of(request: Request) -> Principal | None:
+    """Who calls; None where nobody asked."""
+    principal = request.scope.get("headwater.principal")
+    return principal if isinstance(principal, Principal) else None
+
+
 def cursor_of(request: Request, after: str | None = None) -> str | None:
     """`Last-Event-ID` wins over `?after=`: a browser that reconnects repeats the old address with a newer header."""
     return request.headers.get("last-event-id") or after or None
@@ -41,17 +50,13 @@ def cursor_of(request: Request, after: str | None = None) -> str | None:
 async def accept(services: Services, request: Request, decoded: Decoded) -> Accepted:
     """Start the stream, or find the one that this `Idempotency-Key` started. Raises `HeadwaterError`."""
     settings = services.settings
-    asked = _as_headers_say(decoded.request, request)
+    fallback, priority = as_headers_say(request, decoded.request.fallback, decoded.request.priority)
+    asked = msgspec.structs.replace(decoded.request, fallback=fallback, priority=priority)
     if len(asked.messages) > settings.max_messages:
         raise InputError(f"more than {settings.max_messages} messages", param="messages")
-    new = NewStream(
-        dialect=decoded.dialect,
-        owner=owner_of(request),
-        linger_s=_linger_s(request, services, decoded.dialect),
-        prompt_characters=prompt_characters(asked),
-        idempotency_key=_idempotency_key(request),
-        retry=cursor_of(request) is None,
-        priority=asked.priority,
+    characters = prompt_characters(asked)
+    new = msgspec.structs.replace(
+        new_stream(services, request, decoded.dialect), prompt_characters=characters, priority=asked.priority
     )
     if new.idempotency_key:
         new = msgspec.structs.replace(new, fingerprint=_fingerprint(asked))
@@ -59,20 +64,70 @@ async def accept(services: Services, request: Request, decoded: Decoded) -> Acce
         known = await services.hub.find(new)
         if known is not None:
             return Accepted(known, False)
-    resolved = await services.models.resolve(asked.model or settings.default_model or None)
-    chat = msgspec.structs.replace(asked, model=resolved.model)
-    new = msgspec.structs.replace(
-        new, model=resolved.model, provider=resolved.provider_name, request=encode_request(chat)
+    async with metered(services, request, characters) as count:
+        chat, provider, producer = await resolved(
+            services, msgspec.structs.replace(asked, meters=count.names), new.owner
+        )
+        new = msgspec.structs.replace(new, model=chat.model, provider=provider, request=encode_request(chat))
+        accepted = await services.hub.create(new, producer)
+        count.spent = accepted.created
+    return accepted
+
+
+async def resolved(services: Services, asked: ChatRequest, tenant: str) -> tuple[ChatRequest, str, Producer]:
+    """The request as its model gets it, the provider's name, and what answers it. Raises as `Models.resolve`."""
+    found = await services.models.resolve(asked.model or services.settings.default_model or None)
+    chat = msgspec.structs.replace(asked, model=found.model)
+    if not found.grounded or services.backend is None:
+        return chat, found.provider_name, found.producer_factory(chat)
+    chat, producer = await services.backend.ground(chat, tenant, local=found.local)
+    return chat, found.provider_name, producer
+
+
+def new_stream(services: Services, request: Request, dialect: str) -> NewStream:
+    """What the headers say of how a stream is made. Raises `InputError`."""
+    return NewStream(
+        dialect=dialect,
+        owner=owner_of(request),
+        linger_s=_linger_s(request, services, dialect),
+        idempotency_key=_idempotency_key(request),
+        retry=cursor_of(request) is None,
     )
-    return await services.hub.create(new, resolved.producer_factory(chat))
 
 
-def _as_headers_say(asked: ChatRequest, request: Request) -> ChatRequest:
-    """`X-Priority` and `X-Fallback` win over the body: a proxy can set them for callers it knows."""
-    return msgspec.structs.replace(
-        asked,
-        fallback=_choice(request, "X-Fallback", FALLBACKS, asked.fallback),
-        priority=_choice(request, "X-Priority", PRIORITIES, asked.priority),
+class Count:
+    """Whose budgets a request counts against; `spent`: whether a stream came of it, whose end settles them."""
+
+    __slots__ = ("names", "spent")
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self.spent = False
+
+
+@asynccontextmanager
+async def metered(services: Services, request: Request, characters: int) -> AsyncIterator[Count]:
+    """Admit a prompt of so many characters; what was set aside for it comes back where no stream came of it.
+
+    Raises `RateLimited`, `BudgetExhausted`.
+    """
+    principal, meters = principal_of(request), services.meters
+    if meters is None or principal is None or not principal.meters:
+        yield Count([])
+        return
+    count = Count(await meters.admit(principal, -(-characters // CHARACTERS_PER_TOKEN)))
+    try:
+        yield count
+    finally:
+        if not count.spent:
+            meters.give_back(count.names)
+
+
+def as_headers_say(request: Request, fallback: bool, priority: Priority) -> tuple[bool, Priority]:
+    """`X-Fallback` and `X-Priority` win over the body: a proxy can set them for callers it knows."""
+    return (
+        _choice(request, "X-Fallback", FALLBACKS, fallback),
+        _choice(request, "X-Priority", PRIORITIES, priority),
     )
 
 

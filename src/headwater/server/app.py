@@ -5,19 +5,35 @@ from __future__ import annotations
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
+from ..identity import Identity, IdentitySettings
 from ..streams import Hub
-from . import api_docs, errors, openapi, routes_openai, routes_routes, routes_streams, routes_system
-from .access import KeyCheck, KeyRing, OriginCheck
+from . import (
+    api_docs,
+    errors,
+    openapi,
+    openapi_identity,
+    routes_connections,
+    routes_identity,
+    routes_openai,
+    routes_routes,
+    routes_streams,
+    routes_system,
+)
+from .access import Access
+from .connections import Connections
 from .envelope import Envelope
 from .limits import RequestLimits
-from .ports import ModelDirectory, RouteDirectory, Services
+from .own_forms import OwnForms, Place
+from .ports import ChatServices, ModelDirectory, RouteDirectory, Services
 from .settings import ServerSettings
 
 EXPOSED_HEADERS = ("X-Stream-Id", "X-Request-Id", "Retry-After", "Location")
-ALLOWED_METHODS = ("GET", "POST", "PUT", "DELETE", "OPTIONS")
+ALLOWED_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+# What a form adds to the document in it.
+FORM_BYTES = 2**20
 ALLOWED_HEADERS = (
     "Authorization", "Content-Type", "X-Api-Key", "Idempotency-Key", "Last-Event-ID", "X-Linger-S", "X-Request-Id",
-    "X-Priority", "X-Fallback",
+    "X-Priority", "X-Fallback", "X-Client-Id",
     # What the official SDKs add to every call.
     "OpenAI-Organization", "OpenAI-Project", "X-Stainless-Lang", "X-Stainless-Package-Version", "X-Stainless-OS",
     "X-Stainless-Arch", "X-Stainless-Runtime", "X-Stainless-Runtime-Version", "X-Stainless-Retry-Count",
@@ -26,14 +42,21 @@ ALLOWED_HEADERS = (
 
 
 def create_app(
-    hub: Hub, models: ModelDirectory, settings: ServerSettings, routes: RouteDirectory | None = None
+    hub: Hub,
+    models: ModelDirectory,
+    settings: ServerSettings,
+    routes: RouteDirectory | None = None,
+    chat: ChatServices | None = None,
+    identity: Identity | None = None,
+    connections: Connections | None = None,
 ) -> FastAPI:
     """The whole API over a hub that the caller starts and shuts down. Raises `ConfigError` for a malformed key.
 
-    `routes`: for `/v1/routes`, which there is not without it.
+    `routes`: for `/v1/routes`, which there is not without it; `chat`: likewise for conversations and documents.
+    `identity`: who may call; None: who has one of the settings' keys. `connections`: the register behind `/streaming`.
     """
-    admins = KeyRing(settings.admin_keys)
-    keys = KeyRing((*settings.api_keys, *settings.admin_keys))
+    if identity is None:
+        identity = Identity(IdentitySettings(api_keys=settings.api_keys, admin_keys=settings.admin_keys))
     app = FastAPI(
         title="Headwater",
         description="Durable, resumable streams of LLM answers.",
@@ -44,28 +67,47 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    services = Services(hub, models, settings)
+    services = Services(hub, models, settings, chat.backend if chat is not None else None, identity.meters)
     for module in (routes_openai, routes_streams, routes_system):
         app.include_router(module.routes(services))
+    app.include_router(routes_identity.routes(identity))
     if routes is not None:
         app.include_router(routes_routes.routes(routes))
+    if connections is not None:
+        app.include_router(routes_connections.routes(services, connections))
+    bodies: tuple[type, ...] = openapi_identity.BODIES
+    places = [Place(routes_connections.PREFIX, routes_connections.connection_form)]
+    if chat is not None:
+        from .chat_routes import BODIES, PLACES, chat_routers
+
+        bodies += BODIES
+        places += PLACES
+        for router in chat_routers(services, chat):
+            app.include_router(router)
     api_docs.install(app)
     errors.install(app)
-    openapi.install(app, with_keys=bool(keys))
-    _add_layers(app, settings, keys, admins)
+    openapi.install(app, bodies, keys_needed=identity.configured)
+    _add_layers(app, settings, identity, takes_documents=chat is not None)
+    # Whatever is refused, by whichever layer, in the form of the reference that is spoken there.
+    app.add_middleware(OwnForms, places=places)
     return app
 
 
-def _add_layers(app: FastAPI, settings: ServerSettings, keys: KeyRing, admins: KeyRing) -> None:
+def _add_layers(app: FastAPI, settings: ServerSettings, identity: Identity, *, takes_documents: bool) -> None:
     """Innermost first. Refusals pass through CORS, so that a page can read why it was refused."""
     app.add_middleware(
-        RequestLimits, max_body_bytes=settings.max_body_bytes, max_header_bytes=settings.max_header_bytes
+        RequestLimits,
+        max_body_bytes=settings.max_body_bytes,
+        max_header_bytes=settings.max_header_bytes,
+        max_upload_bytes=settings.max_document_bytes + FORM_BYTES if takes_documents else None,
     )
-    if keys:
-        app.add_middleware(KeyCheck, keys=keys, admins=admins)
-    elif settings.single_user:
-        hosts = (settings.host, *settings.allowed_hosts)
-        app.add_middleware(OriginCheck, hosts=hosts, origins=settings.cors_origins)
+    app.add_middleware(
+        Access,
+        identity=identity,
+        single_user=settings.single_user,
+        hosts=(settings.host, *settings.allowed_hosts),
+        origins=settings.cors_origins,
+    )
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -5,7 +5,7 @@ Schemas come from the very structs that decode and encode, so the description ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -268,34 +268,38 @@ READY = _operation(
 )
 
 
-def install(app: FastAPI, *, with_keys: bool) -> None:
-    """Make `/openapi.json` complete: schemas of our structs, security schemes, no 422s of FastAPI's."""
+def install(app: FastAPI, bodies: Sequence[type] = (), *, keys_needed: bool) -> None:
+    """Make `/openapi.json` complete: schemas of our structs, security schemes, no 422s of FastAPI's.
+
+    `bodies`: further structs that operations name. `keys_needed`: whether nobody gets in without a key or a token; keys
+    of the database may be made at any time.
+    """
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _describe(app, with_keys)
+            app.openapi_schema = _describe(app, bodies, keys_needed)
         return app.openapi_schema
 
     app.openapi = described  # type: ignore[method-assign]
 
 
-def _describe(app: FastAPI, with_keys: bool) -> dict[str, Any]:
+def _describe(app: FastAPI, bodies: Sequence[type], keys_needed: bool) -> dict[str, Any]:
     schema = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
     )
-    _, components = msgspec.json.schema_components(_BODIES, schema_hook=_any_value, ref_template=_REF)
+    _, components = msgspec.json.schema_components((*_BODIES, *bodies), schema_hook=_any_value, ref_template=_REF)
     schema["components"] = {"schemas": components}
     for path in schema["paths"].values():
         for operation in path.values():
             answers = operation["responses"]
             if "ErrorBody" not in str(answers.get("422", "ErrorBody")):
                 del answers["422"]
-    if with_keys:
-        schema["components"]["securitySchemes"] = {
-            "bearer": {"type": "http", "scheme": "bearer"},
-            "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
-        }
-        schema["security"] = [{"bearer": []}, {"x-api-key": []}]
+    schema["components"]["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer"},
+        "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+        "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
+    }
+    schema["security"] = [{"bearer": []}, {"x-api-key": []}, {"ticket": []}, *([] if keys_needed else [{}])]
     return schema
 
 

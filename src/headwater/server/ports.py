@@ -1,27 +1,26 @@
-"""What the server needs from whoever wires it: directories of models and of their routes.
+"""What the server needs from whoever wires it: directories of models and of their routes, and the chat backend.
 
 It never sees a provider's address or secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from ..request import ChatRequest
-from ..streams import Hub, Producer
+from ..chat.ports import Resolved
+from ..chat.settings import AiChatSettings
+from ..streams import Hub
 from ..tables import RouteTable
 from .settings import ServerSettings
 
-
-class Resolved(NamedTuple):
-    """A public model name and what serves it. `producer` raises `InputError` for what its provider cannot take."""
-
-    model: str
-    provider_name: str
-    producer_factory: Callable[[ChatRequest], Producer]
+if TYPE_CHECKING:
+    from ..chat.backend import Backend
+    from ..chat.starts import Starts
+    from ..identity import Identity
+    from ..identity.meters import Meters
 
 
 class ModelCard(msgspec.Struct, frozen=True):
@@ -84,9 +83,20 @@ class RouteDirectory(Protocol):
         ...
 
 
+class ChatServices(NamedTuple):
+    """The chat backend, and what its routes need besides."""
+
+    backend: Backend
+    starts: Starts
+    identity: Identity
+    ai: AiChatSettings = AiChatSettings()
+
+
 class Services(NamedTuple):
-    """What routes work with."""
+    """What routes work with. Without a `backend` there are streams only; without `meters` nobody has limits."""
 
     hub: Hub
     models: ModelDirectory
     settings: ServerSettings
+    backend: Backend | None = None
+    meters: Meters | None = None

@@ -14,10 +14,12 @@ from ..errors import UnknownModel
 from ..events import Error
 from ..streams import Accepted, Channel
 from . import openapi
-from .accept import accept, cursor_of
+from .accept import accept
 from .errors import CLIENT_CLOSED_REQUEST, event_response
 from .ports import ModelCard, Services
-from .responses import EventStreamResponse, before_disconnect
+from .responses import before_disconnect
+from .scopes import check_scope
+from .watching import watch_accepted
 
 _DECODE = DIALECTS["openai_chat"].decode
 
@@ -29,6 +31,7 @@ def routes(services: Services) -> APIRouter:
     @router.post("/v1/chat/completions", **openapi.CHAT_COMPLETIONS)
     async def create_chat_completion(request: Request) -> ASGIApp:
         """Answer a chat. With `stream: true` the frames carry ids: come back with the last one to get the rest."""
+        check_scope(request, "chat")
         decoded = _DECODE(await request.body())
         accepted = await accept(services, request, decoded)
         if decoded.stream:
@@ -54,20 +57,7 @@ def routes(services: Services) -> APIRouter:
 
 def stream_response(services: Services, request: Request, decoded: Decoded, accepted: Accepted) -> ASGIApp:
     """The answer as it is made, in the dialect that was asked for."""
-    channel, created = accepted
-    cursor = cursor_of(request)
-    if created and cursor is not None:
-        cursor = "gone"  # of the stream that this key had before: no position in the new one
-    if channel.at_end(cursor):
-        return Response(status_code=204, headers={"X-Stream-Id": channel.id})
-    dialect = dialect_named(decoded.dialect)
-    return EventStreamResponse(
-        services.hub,
-        channel,
-        dialect.encoder(decoded.options),
-        cursor=cursor,
-        head_wait_s=services.settings.head_wait_s if dialect.holds_head and cursor is None else 0.0,
-    )
+    return watch_accepted(services, request, accepted, decoded.dialect, decoded.options)
 
 
 async def whole_response(services: Services, request: Request, decoded: Decoded, channel: Channel) -> Response:

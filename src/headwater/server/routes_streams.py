@@ -16,6 +16,7 @@ from .accept import accept, cursor_of, owner_of
 from .ports import Services
 from .responses import EventStreamResponse
 from .routes_openai import json_response, stream_response
+from .scopes import check_scope
 
 _DECODE = DIALECTS["events"].decode
 
@@ -52,6 +53,7 @@ def _add_starting(router: APIRouter, services: Services) -> None:
     @router.post("/v1/streams", **openapi.CREATE_STREAM)
     async def create_stream(request: Request) -> ASGIApp:
         """Start a stream and tell its place; with `stream`, or `Accept: text/event-stream`, send the answer itself."""
+        check_scope(request, "chat")
         decoded = _DECODE(await request.body())
         dialect_named(decoded.dialect)
         accepted = await accept(services, request, decoded)

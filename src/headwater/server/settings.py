@@ -30,3 +30,4 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 8 * MIB
     max_header_bytes: int = 65_536
     max_messages: int = 10_000
+    max_document_bytes: int = 50 * MIB

@@ -16,7 +16,8 @@ from rich.markup import escape
 
 from .._version import __version__
 from ..config import Settings, load_settings, variable_warnings
-from ..errors import ConfigError, LogError
+from ..errors import ConfigError, LogError, StoreUnavailable
+from ..providers.discovery import BUILT_IN
 from ..runtime import Runtime, open_runtime
 from ..server.handoff import HttpLimits
 from ..server.serving import Bind, Server, listen, loop_factory, raise_descriptor_limit
@@ -40,6 +41,8 @@ def _configure_logging(level: str) -> None:
     if level == "info":
         # What uvicorn tells at this level, our banner tells better.
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        # The first start's migrations are no news.
+        logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 async def _serve(settings: Settings) -> None:
@@ -53,7 +56,7 @@ async def _serve(settings: Settings) -> None:
                     runtime.app, runtime.hub, bind, limits=limits, ready=lambda url: _announce(url, runtime)
                 )
                 await server.serve([listening])
-        except LogError as exc:
+        except (LogError, StoreUnavailable) as exc:
             raise ConfigError(exc.message) from exc
 
 
@@ -77,7 +80,8 @@ def banner(url: str, runtime: Runtime) -> list[tuple[str, str]]:
         ("providers", _providers(runtime.registry.names)),
         ("log", f"sqlite in {settings.data_dir}" if settings.log == "sqlite" else "memory: nothing survives a restart"),
         ("durability", settings.durability),
-        ("access", _access(settings)),
+        ("chat", _database(settings)),
+        ("access", _access(settings, keys_kept=runtime.keys_kept)),
         ("API", f"{url}/v1, documented at {url}/api-docs"),
     ]
     if recovered.continued or recovered.restarted or recovered.interrupted:
@@ -85,9 +89,20 @@ def banner(url: str, runtime: Runtime) -> list[tuple[str, str]]:
     return lines
 
 
+def _database(settings: Settings) -> str:
+    """Without the address, which may hold a password."""
+    if settings.database_url is not None:
+        return "conversations and documents in database_url"
+    kept = f"sqlite in {settings.data_dir}" if settings.log != "memory" else "memory: nothing survives a restart"
+    return f"conversations and documents: {kept}"
+
+
 def _providers(names: Sequence[str]) -> str:
-    if set(names) <= {"replay"}:
-        return "none found, recordings only: set OPENAI_API_KEY or OPENAI_BASE_URL, or start Ollama"
+    if set(names) <= set(BUILT_IN):
+        return (
+            "none found: `extractive` answers from uploaded documents, `replay` plays recordings;"
+            " set OPENAI_API_KEY or OPENAI_BASE_URL, or start Ollama"
+        )
     return ", ".join(names)
 
 
@@ -103,12 +118,21 @@ def _recovered(report: RecoveryReport) -> str:
     return ", ".join([head, *(f"{number} {done}" for done, number in others)])
 
 
-def _access(settings: Settings) -> str:
-    if settings.keyed:
-        admins = len(settings.admin_keys)
-        number = len(settings.api_keys) + admins
-        keys = f"{number} API key{'s' if number > 1 else ''}"
-        return f"{keys}, {admins} of them for administration" if admins else keys
+def _access(settings: Settings, *, keys_kept: bool = False) -> str:
+    """`keys_kept`: whether there are keys in the database."""
+    if settings.keyed or keys_kept:
+        ways = [_keys(settings)] if settings.api_keys or settings.admin_keys else []
+        ways += ["keys of the database"] if keys_kept else []
+        ways += ["bearer tokens (JWT)"] if settings.jwt_secret.get_secret_value() or settings.jwt_public_key else []
+        ways += ["bearer tokens (JWT)"] if settings.jwt_jwks_url else []
+        return "; ".join(ways)
     if settings.exposed:
         return "anonymous: whoever reaches this address may use it"
     return "single user: this machine only, no key"
+
+
+def _keys(settings: Settings) -> str:
+    admins = len(settings.admin_keys)
+    number = len(settings.api_keys) + admins
+    keys = f"{number} API key{'s' if number > 1 else ''}"
+    return f"{keys}, {admins} of them for administration" if admins else keys
