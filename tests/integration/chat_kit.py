@@ -90,6 +90,7 @@ class Chatting(msgspec.Struct):
     models: ChatModels
     server: Server
     client: httpx.AsyncClient
+    identity: Identity
 
     async def upload(self, name: str, text: str | bytes, *, workspace: str = "default", **fields: object) -> Document:
         """A document of the workspace, read to its end."""
@@ -162,7 +163,7 @@ async def chatting(
         serving.result()
     try:
         async with httpx.AsyncClient(base_url=listening.result(), timeout=20.0) as client:
-            yield Chatting(listening.result(), hub, store, backend, models, uvicorn, client)
+            yield Chatting(listening.result(), hub, store, backend, models, uvicorn, client, known)
     finally:
         uvicorn.stop()
         await serving

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import httpx
 import jwt
-from sqlalchemy import LargeBinary, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from headwater.documents.records import Scope as DocumentScope
 from headwater.events import Done, StreamId, Text, Usage
@@ -31,9 +31,9 @@ from headwater.routing.store import RouteStore
 from headwater.runtime import RouteTables
 from headwater.server import ServerSettings
 from headwater.store import tables
-from headwater.streams import Query, Writer
+from headwater.streams import Query, StreamSettings, Writer
 
-from .chat_kit import Chatting, ChatModels, chatting
+from .chat_kit import ChatModels, Chatting, chatting
 
 ADMIN = "the-admins-own-key-of-the-settings"
 JWT_SECRET = "a secret that is long enough for HS256"
@@ -45,12 +45,12 @@ _NEVER = 400_000
 
 async def quick(writer: Writer, request: ChatRequest) -> None:
     """Answers with the question, so that what is private in it is private in the answer, too."""
-    asked = request.messages[-1]["content"] if request.messages else ""
+    asked = request.messages[-1].get("content", "") if request.messages else ""
     writer.write([Text(f"About {asked}"), Usage(3, 2), Done("stop")])
 
 
 async def hangs(writer: Writer, request: ChatRequest) -> None:
-    asked = request.messages[-1]["content"] if request.messages else ""
+    asked = request.messages[-1].get("content", "") if request.messages else ""
     writer.write([Text(f"Begun on {asked}")])
     await asyncio.Event().wait()
 
@@ -107,6 +107,8 @@ async def people() -> AsyncIterator[People]:
     callers = IdentitySettings(admin_keys=(ADMIN,), jwt_secret=JWT_SECRET)
     async with chatting(
         models,
+        # What hangs here hangs for the whole module.
+        streams=StreamSettings(heartbeat_s=30.0, grace_s=0.5, idle_timeout_s=3600.0),
         server=ServerSettings(admin_keys=(ADMIN,)),
         identity=callers,
         routes=RouteTables(registry, RouteStore(registry, None)),
@@ -131,9 +133,24 @@ async def made(it: Chatting, name: str, tenant: str, headers: dict[str, str], pl
     await maker.conversations()
     await maker.documents(tenant)
     await maker.references()
-    things = maker.things
-    await _add_rows(it, tenant, things)
-    return Person(name, tenant, headers, maker.secrets, {kind: list(dict.fromkeys(each)) for kind, each in things.items()})
+    await _settled(it, tenant)
+    await _add_rows(it, tenant, maker.things)
+    things = {kind: list(dict.fromkeys(each)) for kind, each in maker.things.items()}
+    return Person(name, tenant, headers, maker.secrets, things)
+
+
+async def _settled(it: Chatting, tenant: str) -> None:
+    """Wait until the answers that have ended are in the rows, and their threads have titles."""
+    messages, threads = tables.messages, tables.threads
+    ended = select(messages.c.thread_id).where(messages.c.tenant == tenant, messages.c.model == "quick")
+    unsettled = select(messages.c.id).where(messages.c.thread_id.in_(ended), messages.c.status == "streaming")
+    untitled = select(threads.c.id).where(threads.c.id.in_(ended), threads.c.title == "")
+    async with asyncio.timeout(30):
+        while True:
+            async with it.store.read() as connection:
+                if not any([(await connection.execute(each)).first() for each in (unsettled, untitled)]):
+                    return
+            await asyncio.sleep(0.02)
 
 
 async def _count_from(it: Chatting, tenant: str, number: int) -> None:
@@ -192,9 +209,11 @@ class _Maker:
         other = (await self.call("POST", f"/v1/workspaces/{slug}/threads", json={"slug": f"{self._name}-live"})).json()
         live = {"content": self.secret("live"), "model": "hangs", "stream": False}
         lingers = {"X-Linger-S": "3600"}
-        await self.call("POST", f"/v1/threads/{other['id']}/messages", json=live, headers=lingers)
+        told = await self.call("POST", f"/v1/threads/{other['id']}/messages", json=live, headers=lingers)
         alone = {"model": "hangs", "messages": [{"role": "user", "content": self.secret("alone")}]}
-        await self.call("POST", "/v1/streams", json=alone, headers=lingers | {"Idempotency-Key": f"{self._name}-alone"})
+        keyed = {"Idempotency-Key": f"{self._name}-alone"}
+        begun = await self.call("POST", "/v1/streams", json=alone, headers=lingers | keyed)
+        self.things["live"] = [each.headers["x-stream-id"] for each in (told, begun)]
 
     async def documents(self, tenant: str) -> None:
         it, slug = self._it, f"{self._name}-books"
@@ -204,10 +223,12 @@ class _Maker:
         # One that is still to be read.
         content = self.secret("unread").encode()
         scope = DocumentScope(tenant, found.id)
-        await it.backend.shelf.add(scope, name=f"{self._name}-unread.txt", media_type="text/plain", content=content)
+        name = f"{self._name}-unread.txt"
+        unread = await it.backend.shelf.add(scope, name=name, media_type="text/plain", content=content)
+        self.things["unread"] = [unread.id, str(unread.number)]
         raw = {"textContent": self.secret("raw"), "metadata": {"title": f"{self._name}-raw"}, "addToWorkspaces": slug}
         file = (await self.call("POST", "/api/v1/document/raw-text", json=raw)).json()["documents"][0]
-        self.things["file"] += [file["location"], file["name"]]
+        self.things["file"] += [file["name"], file["location"]]
 
     async def _upload(self, path: str, text: str, *, metadata: bool = False) -> str:
         named: dict[str, str] = {}
@@ -268,6 +289,15 @@ class State(NamedTuple):
     rows: dict[str, list[str]]
     streams: list[str]
 
+    def difference(self, later: State) -> list[str]:
+        """What has come, gone or changed since."""
+        found = []
+        for name, rows in {**self.rows, "streams": self.streams}.items():
+            now = {**later.rows, "streams": later.streams}[name]
+            found += [f"- {name}: {row}" for row in rows if row not in now]
+            found += [f"+ {name}: {row}" for row in now if row not in rows]
+        return found
+
 
 async def state_of(it: Chatting, person: Person) -> State:
     """But for when keys were used last."""
@@ -280,7 +310,9 @@ async def state_of(it: Chatting, person: Person) -> State:
             elif table is tables.usage_entries:
                 mine = table.c.meter.in_(keys)
             else:
-                mine = table.c.passage_id.in_(select(tables.passages.c.id).where(tables.passages.c.tenant == person.tenant))
+                mine = table.c.passage_id.in_(
+                    select(tables.passages.c.id).where(tables.passages.c.tenant == person.tenant)
+                )
             wanted = [column for column in table.c if column.name != "last_used_ms"]
             rows[table.name] = sorted(repr(tuple(row)) for row in await connection.execute(select(*wanted).where(mine)))
     records = await it.hub.log.find(Query(owner=person.tenant, limit=1000))
@@ -289,15 +321,20 @@ async def state_of(it: Chatting, person: Person) -> State:
 
 async def put_back(it: Chatting, person: Person) -> None:
     """Whatever a call has made or renamed, so that the next one begins as this one did."""
+    own = {each for kind in ("stream", "connection", "live", "task") for each in person.things[kind]}
+    for record in await it.hub.log.find(Query(owner=person.tenant, limit=1000)):
+        if record.id not in own:
+            await (await it.hub.open(StreamId(record.id), owner=person.tenant)).wait_end()
+            await it.hub.delete(StreamId(record.id), owner=person.tenant)
     workspaces, threads = tables.workspaces, tables.threads
     kept = person.things
     async with it.store.write() as connection:
         for table, kind in ((workspaces, "workspace"), (threads, "thread")):
             mine = table.c.tenant == person.tenant
             await connection.execute(delete(table).where(mine, table.c.id.not_in(kept[kind])))
-        for table, slug in ((workspaces, f"{person.name}-books"), (threads, f"{person.name}-talk")):
-            own = kept["workspace" if table is workspaces else "thread"][0]
-            await connection.execute(update(table).where(table.c.id == own).values(slug=slug))
+        for table, kind, name in ((workspaces, "workspace", "books"), (threads, "thread", "talk")):
+            renamed = update(table).where(table.c.id == kept[kind][0])
+            await connection.execute(renamed.values(slug=f"{person.name}-{name}"))
 
 
 # ---------------------------------------------------------------------- the walk
@@ -309,12 +346,12 @@ KINDS: dict[str, tuple[str, ...]] = {
     "apiSessionId": ("label",),
     "before": ("stream", "thread", "message", "document", "key", "workspace"),
     "clientId": ("label",),
-    "connection_id": ("connection", "stream"),
+    "connection_id": ("connection", "live"),
     "currentOrganizationId": ("label",),
     "deletes": ("file",),
     "docPath": ("file",),
-    "document": ("document",),
-    "document_id": ("document",),
+    "document": ("document", "unread"),
+    "document_id": ("document", "unread"),
     "edit": ("message",),
     "Idempotency-Key": ("idempotency",),
     "key": ("address",),
@@ -333,8 +370,8 @@ KINDS: dict[str, tuple[str, ...]] = {
     "slug": ("workspace", "thread"),
     "slugs": ("thread",),
     "startingId": ("message",),
-    "stream_id": ("stream",),
-    "task_id": ("task", "stream"),
+    "stream_id": ("stream", "live"),
+    "task_id": ("task", "live"),
     "thread": ("thread",),
     "thread_slug": ("thread",),
     "workspace": ("workspace", "label"),
@@ -343,7 +380,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Whose name may be an id, and of what. A `message` is one only in an address."""
 
-PLAIN = frozenset("""
+PLAIN = frozenset(
+    """
     all attachments buffer_size bufferSize budget_cost budget_period budget_tokens chatMode chatModel chatProvider
     confidential content contentString context dialect end expires_in_s fallback file files flushInterval folder
     folderName format frequency_penalty grace_s history history_tokens history_turns include_usage limit logprobs
@@ -354,7 +392,8 @@ PLAIN = frozenset("""
     start state status stop stream stream_options system_prompt targets temperature textContent title
     tokens_per_minute tool_call_id tool_calls tool_choice tools topN top_logprobs top_p ttl_s user userId version
     X-Fallback X-Linger-S X-Priority fallbacks max_context_tokens strategy timeouts
-""".split())  # fmt: skip
+""".split()  # noqa: SIM905 - ninety words, a line each or none
+)
 """Names that say nothing of whose something is: texts, bounds, figures. `userId` is kept and never looked up."""
 
 NOTHING_TO_NAME = {
@@ -447,7 +486,7 @@ def slots_of(operation: Operation) -> Iterator[Slot]:
 def _kinds(name: str, place: str, operation: Operation) -> tuple[str, ...]:
     if place == "path" and name == "message":
         return ("message",)
-    if place != "path" and name == "name" or name in PLAIN or (place == "path" and name == "model"):
+    if (place != "path" and name == "name") or name in PLAIN or (place == "path" and name == "model"):
         return ()
     assert name in KINDS, f"{operation}: is {name!r} ({place}) an id? tell in KINDS or in PLAIN"
     kinds = KINDS[name]
@@ -496,7 +535,9 @@ class Answer(NamedTuple):
     shape: tuple[object, ...]
 
 
-async def call(it: Chatting, person: Person, operation: Operation, values: Mapping[Slot, str], method: str = "") -> Answer:
+async def call(
+    it: Chatting, person: Person, operation: Operation, values: Mapping[Slot, str], method: str = ""
+) -> Answer:
     """`values`: what stands where; everything else is the caller's own."""
     by_place: dict[tuple[str, str], Slot] = {(slot.place, slot.name): slot for slot in values}
 
@@ -594,11 +635,3 @@ def never_was(value: str, turn: int) -> str:
     if value.startswith("hw"):
         return value[:-4] + f"{turn:04d}"[-4:]
     return f"{value}{turn}"
-
-
-# A stream's end is not awaited where it is only told of.
-async def settled(it: Chatting, person: Person) -> None:
-    """Wait until what the person started and what ends by itself has ended."""
-    for record in await it.hub.log.find(Query(owner=person.tenant, state="unfinished", limit=1000)):
-        if record.model == "quick":
-            await (await it.hub.open(StreamId(record.id), owner=person.tenant)).wait_end()

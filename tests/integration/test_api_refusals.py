@@ -184,7 +184,9 @@ async def test_cors_allows_the_configured_origins_only(keys: tuple[str, ...]) ->
         )
         assert answer.headers["access-control-allow-origin"] == "https://app.example"
         exposed = {name.strip().lower() for name in answer.headers["access-control-expose-headers"].split(",")}
-        assert exposed == {"x-stream-id", "x-request-id", "retry-after", "location"}
+        assert exposed == {
+            "x-stream-id", "x-message-id", "x-request-id", "retry-after", "location", "content-disposition",
+        }  # fmt: skip
         if keys:
             unknown = await server.client.get("/v1/models", headers={"Origin": "https://app.example"})
             assert unknown.status_code == 401
@@ -326,3 +328,11 @@ async def test_a_client_that_leaves_while_it_sends_leaves_nothing(
         assert (await server.client.get("/health")).status_code == 200
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
     assert server.models.made == []
+
+
+async def test_allow_names_all_that_a_path_takes(server: Running) -> None:
+    """RFC 9110 section 15.5.6; a path has several routes, one for each method or two."""
+    answer = await server.client.patch("/v1/streams")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "GET, POST")
+    answer = await server.client.put("/v1/streams/x")
+    assert answer.headers["allow"] == "DELETE, GET"

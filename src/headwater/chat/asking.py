@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from ..documents.search.searcher import MAX_RESULTS
-from ..errors import InputError, UnknownItem
+from ..errors import InputError, StoreUnavailable, UnknownItem
 from ..events import JsonObject, StreamId
 from ..ids import new_stream_id
 from ..request import ChatRequest, Priority, encode_request, prompt_characters
@@ -210,11 +210,18 @@ class Asking:
         if not created:
             await self._take_back(turn)
             return Asked(channel, False, None)
-        if turn is not None and await self._conversations.messages.by_stream(channel.id) is None:
+        if turn is not None and await self._is_gone(turn.answer):
             # Deleted before the stream was there to be cancelled.
             await self._hub.cancel(StreamId(channel.id), owner=new.owner)
             raise UnknownItem("thread", message="the conversation was deleted meanwhile")
         return Asked(channel, True, turn)
+
+    async def _is_gone(self, answer: Message) -> bool:
+        try:
+            return await self._conversations.messages.by_stream(answer.stream_id) is None
+        except StoreUnavailable:
+            # It is being answered: whoever were told otherwise would ask again, and pay twice.
+            return False
 
     async def _take_back(self, turn: Turn | None) -> None:
         if turn is not None:

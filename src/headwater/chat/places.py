@@ -24,10 +24,10 @@ _READABLE, _DIGITS = 60, 32
 
 
 class Places:
-    """All methods raise `StoreUnavailable`, and `InputError` where there is no room for one more."""
+    """All methods raise `StoreUnavailable`, and `LimitReached` where there is no room for one more."""
 
     def __init__(self, backend: Backend) -> None:
-        self._settings = backend.settings.chat
+        self._backend = backend
         self._workspaces = backend.conversations.workspaces
         self._threads = backend.conversations.threads
 
@@ -40,10 +40,8 @@ class Places:
         try:
             return await self._workspaces.get(tenant, slug)
         except UnknownItem:
-            most = self._settings.max_workspaces
-            if await self._workspaces.count(tenant) >= most:
-                raise InputError(f"there are {most} workspaces already") from None
-            return await self._workspaces.find_or_create(tenant, slug, label)
+            async with self._backend.room(tenant, "workspaces"):
+                return await self._workspaces.find_or_create(tenant, slug, label)
 
     async def thread(self, workspace: Workspace, labels: Sequence[str], metadata: JsonObject) -> Thread:
         """The thread of these labels together; `metadata` is kept with a new one."""
@@ -51,9 +49,9 @@ class Places:
         try:
             return await self._threads.get(workspace.tenant, slug, workspace_id=workspace.id)
         except UnknownItem:
-            await self._check_room(workspace.tenant)
-        thread = await self._threads.find_or_create(workspace.tenant, workspace.id, slug)
-        return await self._threads.update(workspace.tenant, thread.id, metadata=metadata)
+            async with self._backend.room(workspace.tenant, "threads"):
+                thread = await self._threads.find_or_create(workspace.tenant, workspace.id, slug)
+                return await self._threads.update(workspace.tenant, thread.id, metadata=metadata)
 
     async def numbered(self, tenant: str, number: int) -> tuple[Workspace, Thread]:
         """The tenant's thread with this number, wherever it is; a new one is made in the default workspace.
@@ -65,9 +63,9 @@ class Places:
         except UnknownItem:
             if not 1 <= number <= MAX_NEW_NUMBER:
                 raise
-            await self._check_room(tenant)
         workspace = await self.workspace(tenant)
-        thread = await self._threads.find_or_create_number(tenant, workspace.id, number)
+        async with self._backend.room(tenant, "threads"):
+            thread = await self._threads.find_or_create_number(tenant, workspace.id, number)
         return await self.known(tenant, thread.number)
 
     async def known(self, tenant: str, number: int) -> tuple[Workspace, Thread]:
@@ -77,14 +75,9 @@ class Places:
 
     async def create(self, tenant: str, *, title: str = "", model: str = "") -> Thread:
         """A new thread of the default workspace."""
-        await self._check_room(tenant)
         workspace = await self.workspace(tenant)
-        return await self._threads.create(tenant, workspace.id, title=title, model=model)
-
-    async def _check_room(self, tenant: str) -> None:
-        most = self._settings.max_threads
-        if await self._threads.count(tenant) >= most:
-            raise InputError(f"there are {most} conversations already")
+        async with self._backend.room(tenant, "threads"):
+            return await self._threads.create(tenant, workspace.id, title=title, model=model)
 
 
 def check_label(label: str | None, *, param: str) -> str:

@@ -58,6 +58,8 @@ class Settler:
         self._clock_ms = clock_ms
         self._queue: asyncio.Queue[StreamId] = asyncio.Queue()
         self._opening: set[StreamId] = set()
+        # Held while an answer is settled and what follows it is done, which is not to be cut in two.
+        self._busy = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -70,7 +72,8 @@ class Settler:
         if self._task is None:
             return
         task, self._task = self._task, None
-        task.cancel()
+        async with self._busy:
+            task.cancel()
         await asyncio.wait((task,))
         while not self._queue.empty():
             await self._settle_safely(self._queue.get_nowait())
@@ -110,7 +113,8 @@ class Settler:
             stream = await self._queue.get()
             settled = False
             try:
-                settled = await self._settle_safely(stream)
+                async with self._busy:
+                    settled = await self._settle_safely(stream)
                 if not settled:
                     await asyncio.sleep(RETRY_S)
             finally:

@@ -1,7 +1,8 @@
 """Which streams a GET has started: an EventSource can send no body, and repeats its address when it reconnects.
 
-Each start of one address by one tenant has an epoch of its own, 1, 2, 3 …, which is the epoch of its stream's cursors.
-So a cursor that comes back with the address names the very stream that it is a position in.
+Each start of one address by one tenant has epochs of its own, and the first of them is that of its stream's cursors.
+So a cursor that comes back with the address names the very stream that it is a position in, also after the stream has
+got a later epoch (a retry, or a machine that lost power).
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from ..events import StreamId
 from ..store import Store
 from ..store.tables import started
 
+# Of one start: more than there can be attempts and recoveries.
+EPOCHS = 256
+# What the database's column takes.
+_MOST = 2**31 - 1
 # Two at once may want the same epoch; one of them takes the next.
 _TRIES = 8
 
@@ -46,32 +51,33 @@ class Starts:
     async def at(self, tenant: str, digest: str, cursor: str) -> StreamId | None:
         """The stream that this cursor is a position in."""
         position = parse_cursor(cursor)
-        return None if position is None else await self._stream(tenant, digest, position.epoch)
+        number = 0 if position is None else (position.epoch - 1) // EPOCHS + 1
+        return await self._stream(tenant, digest, number) if 0 < number <= _MOST else None
 
     async def newest(self, tenant: str, digest: str) -> StreamId | None:
         """For addresses that name one start: with a ticket or a key in them."""
         return await self._stream(tenant, digest, None)
 
-    async def _stream(self, tenant: str, digest: str, epoch: int | None) -> StreamId | None:
+    async def _stream(self, tenant: str, digest: str, number: int | None) -> StreamId | None:
         asked = select(started.c.stream_id).where(started.c.tenant == tenant, started.c.digest == digest)
-        if epoch is not None:
-            asked = asked.where(started.c.epoch == epoch)
+        if number is not None:
+            asked = asked.where(started.c.epoch == number)
         async with self._store.read() as connection:
             found = (await connection.execute(asked.order_by(started.c.epoch.desc()).limit(1))).scalar()
         return None if found is None else StreamId(found)
 
     async def note(self, tenant: str, digest: str, stream: StreamId) -> int:
-        """Note a start before its stream is made; its epoch. Forgets what is too old."""
+        """Note a start before its stream is made; its first epoch. Forgets what is too old."""
         now_ms = self._clock_ms()
         last = select(func.max(started.c.epoch)).where(started.c.tenant == tenant, started.c.digest == digest)
         for _ in range(_TRIES):
             try:
                 async with self._store.write() as connection:
-                    epoch = ((await connection.execute(last)).scalar() or 0) + 1
-                    row = {"tenant": tenant, "digest": digest, "epoch": epoch, "stream_id": stream, "at_ms": now_ms}
+                    number = ((await connection.execute(last)).scalar() or 0) + 1
+                    row = {"tenant": tenant, "digest": digest, "epoch": number, "stream_id": stream, "at_ms": now_ms}
                     await connection.execute(insert(started).values(row))
                     await connection.execute(delete(started).where(started.c.at_ms < now_ms - self._max_age_ms))
             except IntegrityError:
                 continue
-            return epoch
+            return (number - 1) * EPOCHS + 1
         raise StoreUnavailable("too many are asking this at once")

@@ -70,9 +70,7 @@ class IngestTask(msgspec.Struct, frozen=True, tag=KIND, tag_field="kind"):
 class Embeds(Protocol):
     """See `search.Searcher`."""
 
-    async def embed_document(
-        self, document_id: str, version: int, on_progress: Callable[[int, int], None]
-    ) -> int: ...
+    async def embed_document(self, document_id: str, version: int, on_progress: Callable[[int, int], None]) -> int: ...
 
 
 class Uploaded(NamedTuple):
@@ -97,6 +95,8 @@ class Ingest:
 
         Asked twice for the same state of the document, it is the same stream.
         """
+        if (reading := await self._reading(document)) is not None:
+            return Uploaded(document, reading)
         task = IngestTask(document.tenant, document.id, document.newest)
         request = ChatRequest("", [], task=msgspec.to_builtins(task), priority="low")
         new = NewStream(
@@ -116,6 +116,13 @@ class Ingest:
         await self._shelf.set_stream(document.id, channel.id)
         return Uploaded(await self._shelf.get(document.tenant, document.id), channel)
 
+    async def _reading(self, document: Document) -> Channel | None:
+        """The stream that reads it now. Its row has changed since that was made, so its key would be another."""
+        if not document.stream_id:
+            return None
+        channel = await self._hub.find_stream(StreamId(document.stream_id), owner=document.tenant)
+        return channel if channel is not None and not channel.ended else None
+
     def recover(self, request: ChatRequest) -> IngestProducer:
         """Begin again what a dead process left: nothing of it was visible but its progress."""
         return self._producer(msgspec.convert(request.task, IngestTask))
@@ -132,10 +139,17 @@ class Ingest:
         """Documents whose stream is gone or has ended, but whose row never heard of it."""
         for document in await self._shelf.unfinished():
             record = await self._hub.log.get(StreamId(document.stream_id)) if document.stream_id else None
-            if record is None:
-                await self.begin(document)
-            elif record.ended is not None:
+            if record is not None and record.ended is not None and record.ended.status != "done":
                 await self.ended(record)
+            elif record is None or record.ended is not None:
+                await self._begin_again(document)
+
+    async def _begin_again(self, document: Document) -> None:
+        try:
+            await self.begin(document)
+        except HeadwaterError as exc:
+            # Its row says so; the server must start all the same, and see to the others.
+            _logger.warning("document %s cannot be read on: %s", document.id, exc.message)
 
     def _producer(self, task: IngestTask) -> IngestProducer:
         return IngestProducer(task, self._shelf, self._embeds, self._settings, self._slots)
@@ -168,24 +182,26 @@ class IngestProducer:
         writer.control.watch(None)
         task = self._task
         document = await self._shelf.get(task.tenant, task.document_id)
-        content, media_type = await self._shelf.content(task.tenant, task.document_id, task.version)
+        sizes = {each.version: each.bytes for each in await self._shelf.versions(task.tenant, task.document_id)}
+        size = sizes.get(task.version, 0)
         writer.connected()
         told: JsonObject = {"document_id": document.number, "document": document.id, "version": task.version}
-        writer.write([Metadata(told), _status("upload", len(content), len(content), "byte", document.name)])
+        writer.write([Metadata(told), _status("upload", size, size, "byte", document.name)])
         # Who waits for a worker holds up nobody's answer.
         writer.control.lend_slot(True)
         async with self._slots:
             writer.control.lend_slot(False)
-            reading = await self._read(writer, document, content, media_type)
-        del content
+            reading = await self._read(writer, document)
         await self._shelf.finish(task.document_id, task.version, reading, stage="vectorization")
         await self._embed(writer, document, len(reading.pieces))
         await self._shelf.set_stage(task.document_id, "", version=task.version)
         ready = await self._shelf.get(task.tenant, task.document_id)
         writer.write([Metadata({"pages": ready.pages, "passages": ready.passages}), Usage(0, 0), Done("stop")])
 
-    async def _read(self, writer: Writer, document: Document, content: bytes, media_type: str) -> Reading:
+    async def _read(self, writer: Writer, document: Document) -> Reading:
         await self._enter(writer, "extraction")
+        # Not before its turn: all that wait would hold their documents in memory.
+        content, media_type = await self._shelf.content(document.tenant, document.id, self._task.version)
         stages = {"extraction"}
 
         def on_progress(progress: Progress) -> None:

@@ -61,15 +61,28 @@ class Answering:
                 return self._watch(request, Asked(channel, False, None), dialect, options)
         stream = new_stream_id(self.backend.clock_ms())
         epoch = await self._starts.note(tenant, digest, stream)
-        asked = await self.ask(request, ask, dialect, stream=stream, epoch=epoch)
+        # Who asks at the same moment must not start a second one.
+        key = f"get:{digest}" if query.get(_NAMES_START) else ""
+        asked = await self.ask(request, ask, dialect, stream=stream, epoch=epoch, key=key)
         return self._watch(request, asked, dialect, options)
 
     async def ask(
-        self, request: Request, ask: Ask, dialect: str, *, stream: StreamId | None = None, epoch: int = 1
+        self,
+        request: Request,
+        ask: Ask,
+        dialect: str,
+        *,
+        stream: StreamId | None = None,
+        epoch: int = 1,
+        key: str = "",
     ) -> Asked:
-        """Ask, and nothing more: for answers in one piece. `stream` and `epoch`: as noted by `Starts`."""
+        """Ask, and nothing more: for answers in one piece.
+
+        `stream` and `epoch`: as noted by `Starts`. `key`: in place of an `Idempotency-Key` that is not there.
+        """
         fallback, priority = as_headers_say(request, ask.fallback, ask.priority)
-        new = msgspec.structs.replace(new_stream(self._services, request, dialect), id=stream, epoch=epoch)
+        new = new_stream(self._services, request, dialect)
+        new = msgspec.structs.replace(new, id=stream, epoch=epoch, idempotency_key=new.idempotency_key or key)
         async with metered(self._services, request, len(ask.message)) as count:
             ask = msgspec.structs.replace(ask, fallback=fallback, priority=priority, meters=count.names)
             asked = await self.backend.ask(ask, new)

@@ -27,7 +27,7 @@ from .own_forms import OwnForms, Place
 from .ports import ChatServices, ModelDirectory, RouteDirectory, Services
 from .settings import ServerSettings
 
-EXPOSED_HEADERS = ("X-Stream-Id", "X-Request-Id", "Retry-After", "Location")
+EXPOSED_HEADERS = ("X-Stream-Id", "X-Message-Id", "X-Request-Id", "Retry-After", "Location", "Content-Disposition")
 ALLOWED_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 # What a form adds to the document in it.
 FORM_BYTES = 2**20

@@ -7,7 +7,7 @@ tree of `headwater.errors` is a bug of ours: 500 without details, logged once wi
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 
 from fastapi import FastAPI, Request
@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route, Router
 
 from ..dialects.base import json_line
 from ..dialects.openai_chat import error_object
@@ -86,7 +87,29 @@ async def _on_http_exception(request: Request, exc: Exception) -> Response:
             message, code = f"{place} is not allowed", MethodNotAllowed.code
         case _:
             message, code = str(exc.detail), HTTPStatus(exc.status_code).phrase.lower().replace(" ", "_")
-    return error_response(message, status=exc.status_code, code=code, headers=exc.headers)
+    headers = dict(exc.headers or {})
+    if exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_methods_at(request))
+    return error_response(message, status=exc.status_code, code=code, headers=headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """All that this path takes; the router names those of the first route that fits (RFC 9110 section 15.5.6)."""
+    methods: set[str] = set()
+    for route in _flat(request.app.routes):
+        if isinstance(route, Route) and route.methods and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods
+    return sorted(methods)
+
+
+def _flat(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
+    """Older FastAPI copies the routes of an included router, newer FastAPI holds the router."""
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        if isinstance(included, Router):
+            yield from _flat(included.routes)
+        else:
+            yield route
 
 
 async def _on_validation_error(request: Request, exc: Exception) -> Response:

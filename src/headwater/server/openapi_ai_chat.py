@@ -7,8 +7,16 @@ import msgspec
 from ..chat.places import MAX_LABEL_CHARACTERS
 from ..dialects.ai_chat import AiChatBody
 from ..events import JsonObject
-from .openapi import _LAST_EVENT_ID, _NOTHING_MORE, _START_HEADERS, _STARTING, _STREAM_ID, _answer, _operation
 from .openapi_own import in_form, query
+from .openapi_parts import (
+    LAST_EVENT_ID,
+    NOTHING_MORE,
+    START_HEADERS,
+    STARTING,
+    STREAM_ID,
+    describe_answer,
+    describe_operation,
+)
 
 
 class NestError(msgspec.Struct):
@@ -39,19 +47,19 @@ _QUERY = [
 ]
 
 STREAM = in_form(
-    _operation(
-        {200: _answer(_FRAMES, headers=_STREAM_ID, sse=True), 204: _NOTHING_MORE},
-        _STARTING,
+    describe_operation(
+        {200: describe_answer(_FRAMES, headers=STREAM_ID, sse=True), 204: NOTHING_MORE},
+        STARTING,
         body="AiChatBody",
-        parameters=_START_HEADERS,
+        parameters=START_HEADERS,
     ),
     "NestError",
 )
 STREAM_SSE = in_form(
-    _operation(
-        {200: _answer(_FRAMES, headers=_STREAM_ID, sse=True), 204: _NOTHING_MORE},
-        _STARTING,
-        parameters=[*_QUERY, *(one for one in _START_HEADERS if one is not _LAST_EVENT_ID), _LAST_EVENT_ID],
+    describe_operation(
+        {200: describe_answer(_FRAMES, headers=STREAM_ID, sse=True), 204: NOTHING_MORE},
+        STARTING,
+        parameters=[*_QUERY, *(one for one in START_HEADERS if one is not LAST_EVENT_ID), LAST_EVENT_ID],
     ),
     "NestError",
 )

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from ..dialects.streaming import StreamRequestBody
 from ..events import JsonObject
 from .connection_shapes import StreamConnection, StreamMetrics, StreamResponse
+from .openapi_parts import EVENTS, JSON, REQUEST_ID, RETRY_AFTER, any_value, describe_header
 
 
 class StreamErrorBody(msgspec.Struct):
@@ -45,8 +46,6 @@ class MetricsAnswer(msgspec.Struct):
     data: StreamMetrics
 
 
-_JSON, _SSE = "application/json", "text/event-stream"
-
 _ERRORS = {
     400: "The request is wrong; `param` names the field.",
     401: "No API key, or an unknown one.",
@@ -78,37 +77,22 @@ def _inline(schema: object, definitions: JsonObject) -> object:
     return {key: _inline(item, definitions) for key, item in schema.items()}
 
 
-def _any_value(kind: type) -> JsonObject:
-    if kind is object:
-        return {"description": "any JSON value"}
-    raise NotImplementedError(kind)
-
-
 def _schema(kind: type) -> JsonObject:
-    [schema], definitions = msgspec.json.schema_components((kind,), schema_hook=_any_value)
+    [schema], definitions = msgspec.json.schema_components((kind,), schema_hook=any_value)
     inlined = _inline(schema, definitions)
     assert isinstance(inlined, dict)  # noqa: S101 - of a struct
     return inlined
 
 
-def _header(description: str, kind: str = "string") -> JsonObject:
-    return {"description": description, "schema": {"type": kind}}
+_STREAM_ID = {"X-Stream-Id": describe_header("Id of the connection and of its stream.")} | REQUEST_ID
 
 
-_REQUEST_ID = {"X-Request-Id": _header("Id of this request, yours where you sent a sane one.")}
-_STREAM_ID = {"X-Stream-Id": _header("Id of the connection and of its stream.")} | _REQUEST_ID
-_RETRY_AFTER = {"Retry-After": _header("Seconds to wait before the next try.", "integer")}
-_EVENTS: JsonObject = {
-    _SSE: {"schema": {"type": "string", "description": "Frames; `id:` is the cursor to resume after."}}
-}
-
-
-def _answer(description: str, kind: type, headers: Mapping[str, object] = _REQUEST_ID) -> JsonObject:
-    return {"description": description, "headers": headers, "content": {_JSON: {"schema": _schema(kind)}}}
+def _answer(description: str, kind: type, headers: Mapping[str, object] = REQUEST_ID) -> JsonObject:
+    return {"description": description, "headers": headers, "content": {JSON: {"schema": _schema(kind)}}}
 
 
 def _streamed(description: str) -> JsonObject:
-    return {"description": description, "headers": _STREAM_ID, "content": _EVENTS}
+    return {"description": description, "headers": _STREAM_ID, "content": EVENTS}
 
 
 _NOTHING_MORE: JsonObject = {
@@ -162,7 +146,7 @@ _MESSAGES = _parameter("messages", "The messages, as JSON.", {"type": "string"},
 _PROMPT = _text("prompt", "A question, in place of `messages`.")
 _AFTER = _text("after", "Cursor to continue after; `Last-Event-ID` wins.")
 _ONE_ANSWER = _text("key", "A name of your choice: the same address is the same answer, also without a cursor.")
-_BODY: JsonObject = {"required": True, "content": {_JSON: {"schema": _schema(StreamRequestBody)}}}
+_BODY: JsonObject = {"required": True, "content": {JSON: {"schema": _schema(StreamRequestBody)}}}
 
 
 def _operation(
@@ -178,7 +162,7 @@ def _operation(
     if parameters:
         extra["parameters"] = parameters
     refused: dict[int | str, JsonObject] = {
-        error: _answer(_ERRORS[error], StreamErrorBody, _REQUEST_ID | (_RETRY_AFTER if error in (429, 503) else {}))
+        error: _answer(_ERRORS[error], StreamErrorBody, REQUEST_ID | (RETRY_AFTER if error in (429, 503) else {}))
         for error in sorted(errors)
     }
     if 502 in errors:
@@ -197,7 +181,7 @@ CREATE = _operation(
         201: _answer(
             "The connection, `connecting`.",
             ConnectionAnswer,
-            _STREAM_ID | {"Location": _header("Where the connection is.")},
+            _STREAM_ID | {"Location": describe_header("Where the connection is.")},
         )
     },
     (*_ALWAYS, 413, 503),

@@ -9,19 +9,19 @@ from ..chat.records import WorkspaceChanges
 from ..events import JsonObject
 from . import conversation_bodies as bodies
 from . import conversation_views as views
-from .openapi import (
-    _ALWAYS,
-    _NOTHING_MORE,
-    _REQUEST_ID,
-    _START_HEADERS,
-    _STARTING,
-    _STREAM_ID,
-    _answer,
-    _errors,
-    _header,
-    _operation,
-)
 from .openapi_own import query
+from .openapi_parts import (
+    ALWAYS,
+    NOTHING_MORE,
+    REQUEST_ID,
+    START_HEADERS,
+    STARTING,
+    STREAM_ID,
+    describe_answer,
+    describe_errors,
+    describe_header,
+    describe_operation,
+)
 
 BODIES = (
     WorkspaceChanges, bodies.NewWorkspace, bodies.NewThread, bodies.ThreadChanges, bodies.AskBody, bodies.LeafBody,
@@ -30,7 +30,7 @@ BODIES = (
 )  # fmt: skip
 """For the schemas of the description."""
 
-_STORED = (*_ALWAYS, 404, 503)
+_STORED = (*ALWAYS, 404, 503)
 _CHANGED = (*_STORED, 413)
 _SAID = {409: "The name is in use, or there are as many as there may be."}
 
@@ -39,10 +39,10 @@ def with_errors(
     answers: dict[int | str, dict[str, Any]], statuses: tuple[int, ...], said: dict[int, str], **more: Any
 ) -> dict[str, Any]:
     """An operation whose errors with a status in `said` have words of their own."""
-    operation = _operation(answers, statuses, **more)
+    operation = describe_operation(answers, statuses, **more)
     for status, words in said.items():
         if status in statuses:
-            operation["responses"][status] = _errors((status,))[status] | {"description": words}
+            operation["responses"][status] = describe_errors((status,))[status] | {"description": words}
     return operation
 
 
@@ -51,15 +51,15 @@ def _described(answers: dict[int | str, dict[str, Any]], statuses: tuple[int, ..
 
 
 def _shown(name: str, description: str) -> dict[int | str, dict[str, Any]]:
-    return {200: _answer(description, name)}
+    return {200: describe_answer(description, name)}
 
 
 def _made(name: str, description: str) -> dict[int | str, dict[str, Any]]:
-    return {201: _answer(description, name, headers=PLACE)}
+    return {201: describe_answer(description, name, headers=PLACE)}
 
 
-PLACE = _REQUEST_ID | {"Location": _header("Where it is.")}
-_GONE: dict[int | str, dict[str, Any]] = {204: _answer("It is gone.")}
+PLACE = REQUEST_ID | {"Location": describe_header("Where it is.")}
+_GONE: dict[int | str, dict[str, Any]] = {204: describe_answer("It is gone.")}
 
 LIST_WORKSPACES = _described(_shown("WorkspaceList", "The workspaces."), _STORED)
 CREATE_WORKSPACE = _described(
@@ -91,8 +91,8 @@ _FILE: JsonObject = {
     },
 }
 IMPORT_THREAD["openapi_extra"]["requestBody"] = {"required": True, "content": {"application/json": {"schema": _FILE}}}
-_SAVED = _REQUEST_ID | {"Content-Disposition": _header("`attachment`, with a name for the file.")}
-EXPORT_THREAD = _described({200: _answer("The file.", headers=_SAVED)}, _STORED)
+_SAVED = REQUEST_ID | {"Content-Disposition": describe_header("`attachment`, with a name for the file.")}
+EXPORT_THREAD = _described({200: describe_answer("The file.", headers=_SAVED)}, _STORED)
 EXPORT_THREAD["responses"][200]["content"] = {
     "application/json": {"schema": {"type": "object"}},
     "text/markdown": {"schema": {"type": "string"}},
@@ -103,21 +103,21 @@ GET_MESSAGE = _described(_shown("MessageView", "The message."), _STORED)
 DELETE_MESSAGE = _described(_GONE, _STORED, status=204)
 SWITCH_BRANCH = _described(_shown("ThreadView", "The thread."), _CHANGED, body="LeafBody")
 CANCEL_THREAD = _described(_shown("MessageList", "The answers that were stopped, as they are kept."), _STORED)
-_MESSAGE_ID = _STREAM_ID | {"X-Message-Id": _header("Id of the answer's message.")}
+_MESSAGE_ID = STREAM_ID | {"X-Message-Id": describe_header("Id of the answer's message.")}
 ASK = _described(
     {
-        200: _answer(
+        200: describe_answer(
             "The answer's frames; with `stream` false, the question that this Idempotency-Key asked before.",
             "Asked",
             headers=_MESSAGE_ID,
             sse=True,
         ),
-        201: _answer("The question and its answer, which is being made.", "Asked", headers=_MESSAGE_ID | PLACE),
-        204: _NOTHING_MORE,
+        201: describe_answer("The question and its answer, which is being made.", "Asked", headers=_MESSAGE_ID | PLACE),
+        204: NOTHING_MORE,
     },
-    _STARTING,
+    STARTING,
     body="AskBody",
-    parameters=[*_START_HEADERS, query("after", "Cursor to continue after; `Last-Event-ID` wins.", {"type": "string"})],
+    parameters=[*START_HEADERS, query("after", "Cursor to continue after; `Last-Event-ID` wins.", {"type": "string"})],
 )
 
 SEARCH = _described(_shown("FoundList", "What was found."), _STORED)

@@ -6,17 +6,17 @@ from typing import Any
 
 from ..events import JsonObject
 from . import document_views as views
-from .openapi import (
-    _ALWAYS,
-    _LAST_EVENT_ID,
-    _NOTHING_MORE,
-    _REQUEST_ID,
-    _STREAM_ID,
-    _answer,
-    _header,
-    _operation,
-)
 from .openapi_conversations import PLACE, with_errors
+from .openapi_parts import (
+    ALWAYS,
+    LAST_EVENT_ID,
+    NOTHING_MORE,
+    REQUEST_ID,
+    STREAM_ID,
+    describe_answer,
+    describe_header,
+    describe_operation,
+)
 
 BODIES = (
     views.DocumentView, views.DocumentList, views.VersionView, views.VersionList, views.DocumentText,
@@ -24,7 +24,7 @@ BODIES = (
 )  # fmt: skip
 """For the schemas of the description."""
 
-_STORED = (*_ALWAYS, 404, 503)
+_STORED = (*ALWAYS, 404, 503)
 _CHANGED = (*_STORED, 413)
 _SAID = {409: "The workspace holds as many documents as it may."}
 
@@ -40,7 +40,7 @@ _FIELDS: dict[str, JsonObject] = {
 
 
 def _shown(name: str, description: str) -> dict[int | str, dict[str, Any]]:
-    return {200: _answer(description, name)}
+    return {200: describe_answer(description, name)}
 
 
 def _taking(operation: dict[str, Any], *fields: str) -> dict[str, Any]:
@@ -60,39 +60,41 @@ def _taking(operation: dict[str, Any], *fields: str) -> dict[str, Any]:
     return operation
 
 
-_FOLLOWED = _STREAM_ID | PLACE
-_TAKEN = _answer("The documents, which are being read; `stream_id` tells how far.", "DocumentList", headers=_FOLLOWED)
+_FOLLOWED = STREAM_ID | PLACE
+_TAKEN = describe_answer(
+    "The documents, which are being read; `stream_id` tells how far.", "DocumentList", headers=_FOLLOWED
+)
 
 
 def _upload(*fields: str) -> dict[str, Any]:
-    frames = _answer("Where it was asked for: the progress.", headers=_STREAM_ID, sse=True)
+    frames = describe_answer("Where it was asked for: the progress.", headers=STREAM_ID, sse=True)
     return _taking(with_errors({200: frames, 202: _TAKEN}, (*_CHANGED, 409, 429), _SAID, status=202), *fields)
 
 
 UPLOAD = _upload(*_FIELDS)
 UPLOAD_TO_WORKSPACE = _upload(*(name for name in _FIELDS if name != "workspace"))
 UPLOAD_VERSION = _taking(
-    _operation(
-        {200: _answer("The same bytes once more: nothing has changed.", "DocumentList"), 202: _TAKEN},
+    describe_operation(
+        {200: describe_answer("The same bytes once more: nothing has changed.", "DocumentList"), 202: _TAKEN},
         (*_CHANGED, 429),
         status=202,
     )
 )
-LIST_DOCUMENTS = _operation(_shown("DocumentList", "The documents."), _STORED)
-STATISTICS = _operation(_shown("StatisticsView", "The figures."), _STORED)
-GET_DOCUMENT = _operation(_shown("DocumentView", "The document."), _STORED)
-CHANGE_DOCUMENT = _operation(_shown("DocumentView", "The document."), _CHANGED, body="DocumentChanges")
-DELETE_DOCUMENT = _operation({204: _answer("It is gone.")}, _STORED, status=204)
-_SAVED = _REQUEST_ID | {"Content-Disposition": _header("`attachment`, with a name for the file.")}
-GET_CONTENT = _operation(
-    {200: _answer("The bytes, in the type that they were uploaded with.", headers=_SAVED)}, _STORED
+LIST_DOCUMENTS = describe_operation(_shown("DocumentList", "The documents."), _STORED)
+STATISTICS = describe_operation(_shown("StatisticsView", "The figures."), _STORED)
+GET_DOCUMENT = describe_operation(_shown("DocumentView", "The document."), _STORED)
+CHANGE_DOCUMENT = describe_operation(_shown("DocumentView", "The document."), _CHANGED, body="DocumentChanges")
+DELETE_DOCUMENT = describe_operation({204: describe_answer("It is gone.")}, _STORED, status=204)
+_SAVED = REQUEST_ID | {"Content-Disposition": describe_header("`attachment`, with a name for the file.")}
+GET_CONTENT = describe_operation(
+    {200: describe_answer("The bytes, in the type that they were uploaded with.", headers=_SAVED)}, _STORED
 )
 GET_CONTENT["responses"][200]["content"] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
-GET_TEXT = _operation(_shown("DocumentText", "The text."), _STORED)
-LIST_VERSIONS = _operation(_shown("VersionList", "The versions."), _STORED)
-PROGRESS = _operation(
-    {200: _answer("The stages of the reading.", headers=_STREAM_ID, sse=True), 204: _NOTHING_MORE},
+GET_TEXT = describe_operation(_shown("DocumentText", "The text."), _STORED)
+LIST_VERSIONS = describe_operation(_shown("VersionList", "The versions."), _STORED)
+PROGRESS = describe_operation(
+    {200: describe_answer("The stages of the reading.", headers=STREAM_ID, sse=True), 204: NOTHING_MORE},
     _STORED,
-    parameters=[_LAST_EVENT_ID],
+    parameters=[LAST_EVENT_ID],
 )
-SEARCH = _operation(_shown("PassageList", "The passages."), _CHANGED, body="SearchBody")
+SEARCH = describe_operation(_shown("PassageList", "The passages."), _CHANGED, body="SearchBody")

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..identity.bodies import KeyOrder, Rotation, TicketOrder
 from ..identity.cards import KeyCard, KeyList, Me, MeterCard, NewKeyCard, TicketCard
-from .openapi import _ALWAYS, _REQUEST_ID, _answer, _header, _json, _operation
+from .openapi_parts import ALWAYS, REQUEST_ID, describe_answer, describe_header, describe_operation, json_content
 
 BODIES = (KeyOrder, Rotation, TicketOrder, MeterCard, Me, TicketCard, KeyCard, NewKeyCard, KeyList)
 """For the schemas of the description."""
@@ -14,25 +14,27 @@ BODIES = (KeyOrder, Rotation, TicketOrder, MeterCard, Me, TicketCard, KeyCard, N
 
 def _optional_body(operation: dict[str, Any], name: str) -> dict[str, Any]:
     """A body whose every field may be left out may be left out itself."""
-    operation["openapi_extra"]["requestBody"] = {"required": False, "content": _json(name)}
+    operation["openapi_extra"]["requestBody"] = {"required": False, "content": json_content(name)}
     return operation
 
 
-_PLACE = _REQUEST_ID | {"Location": _header("Where the key is.")}
+_PLACE = REQUEST_ID | {"Location": describe_header("Where the key is.")}
 
-GET_ME = _operation({200: _answer("Who calls.", "Me")}, (*_ALWAYS, 503))
+GET_ME = describe_operation({200: describe_answer("Who calls.", "Me")}, (*ALWAYS, 503))
 CREATE_TICKET = _optional_body(
-    _operation({201: _answer("The ticket.", "TicketCard")}, (*_ALWAYS, 413, 503), status=201), "TicketOrder"
+    describe_operation({201: describe_answer("The ticket.", "TicketCard")}, (*ALWAYS, 413, 503), status=201),
+    "TicketOrder",
 )
-LIST_KEYS = _operation({200: _answer("The keys.", "KeyList")}, (*_ALWAYS, 503))
-CREATE_KEY = _operation(
-    {201: _answer("The key, with its secret.", "NewKeyCard", headers=_PLACE)},
-    (*_ALWAYS, 413, 503),
+LIST_KEYS = describe_operation({200: describe_answer("The keys.", "KeyList")}, (*ALWAYS, 503))
+CREATE_KEY = describe_operation(
+    {201: describe_answer("The key, with its secret.", "NewKeyCard", headers=_PLACE)},
+    (*ALWAYS, 413, 503),
     status=201,
     body="KeyOrder",
 )
-GET_KEY = _operation({200: _answer("The key.", "KeyCard")}, (*_ALWAYS, 404, 503))
-REVOKE_KEY = _operation({204: _answer("It opens nothing any more.")}, (*_ALWAYS, 404, 503), status=204)
+GET_KEY = describe_operation({200: describe_answer("The key.", "KeyCard")}, (*ALWAYS, 404, 503))
+REVOKE_KEY = describe_operation({204: describe_answer("It opens nothing any more.")}, (*ALWAYS, 404, 503), status=204)
 ROTATE_KEY = _optional_body(
-    _operation({200: _answer("The key, with its new secret.", "NewKeyCard")}, (*_ALWAYS, 404, 413, 503)), "Rotation"
+    describe_operation({200: describe_answer("The key, with its new secret.", "NewKeyCard")}, (*ALWAYS, 404, 413, 503)),
+    "Rotation",
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import JsonObject
-from .openapi import _REF
+from .openapi_parts import REF
 
-_OURS = _REF.format(name="ErrorBody")
+_OURS = REF.format(name="ErrorBody")
 
 
 def in_form(operation: dict[str, Any], name: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def _answer_in_form(answer: dict[str, Any], name: str) -> dict[str, Any]:
     content = answer.get("content", {}).get("application/json", {})
     if content.get("schema", {}).get("$ref") != _OURS:
         return answer
-    either = {"anyOf": [{"$ref": _REF.format(name=name)}, {"$ref": _OURS}]}
+    either = {"anyOf": [{"$ref": REF.format(name=name)}, {"$ref": _OURS}]}
     return answer | {"content": {"application/json": {"schema": either}}}
 
 

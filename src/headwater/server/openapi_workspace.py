@@ -14,17 +14,17 @@ from fastapi import APIRouter
 from ..dialects.workspace import WorkspaceBody
 from ..events import JsonObject
 from . import workspace_shapes as shapes
-from .openapi import (
-    _ERRORS,
-    _LAST_EVENT_ID,
-    _NOTHING_MORE,
-    _REF,
-    _REQUEST_ID,
-    _RETRY_AFTER,
-    _START_HEADERS,
-    _STREAM_ID,
-    _answer,
-    _operation,
+from .openapi_parts import (
+    ERRORS,
+    LAST_EVENT_ID,
+    NOTHING_MORE,
+    REF,
+    REQUEST_ID,
+    RETRY_AFTER,
+    START_HEADERS,
+    STREAM_ID,
+    describe_answer,
+    describe_operation,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -92,11 +92,11 @@ _SAID = {
 
 def _errors(statuses: tuple[int, ...], form: str) -> dict[int | str, dict[str, Any]]:
     """In the reference's form where a route answers, in OpenAI's where a request does not get that far."""
-    either: JsonObject = {"anyOf": [{"$ref": _REF.format(name=name)} for name in (form, "ErrorBody")]}
+    either: JsonObject = {"anyOf": [{"$ref": REF.format(name=name)} for name in (form, "ErrorBody")]}
     answers: dict[int | str, dict[str, Any]] = {}
     for status in sorted(statuses):
-        headers = _REQUEST_ID | (_RETRY_AFTER if status in (429, 503) else {})
-        answers[status] = _answer({**_ERRORS, **_SAID}[status], headers=headers)
+        headers = REQUEST_ID | (RETRY_AFTER if status in (429, 503) else {})
+        answers[status] = describe_answer({**ERRORS, **_SAID}[status], headers=headers)
         answers[status]["content"] = {"application/json": {"schema": either}}
     if 502 in statuses:
         answers["default"] = {**answers[502], "description": "A provider's own 4xx or 5xx keeps its status."}
@@ -112,14 +112,16 @@ def _described(
     required: bool = True,
     parameters: list[JsonObject] | None = None,
 ) -> dict[str, Any]:
-    operation = _operation(_errors(statuses, form) | answers, (), body=body, parameters=parameters)
+    operation = describe_operation(_errors(statuses, form) | answers, (), body=body, parameters=parameters)
     if body and not required:
         operation["openapi_extra"]["requestBody"]["required"] = False
     return operation
 
 
 def _upload() -> dict[str, Any]:
-    operation = _described({200: _answer("The documents, read.", "AnythingUploaded")}, _READ, form="AnythingUploaded")
+    operation = _described(
+        {200: describe_answer("The documents, read.", "AnythingUploaded")}, _READ, form="AnythingUploaded"
+    )
     properties: JsonObject = {
         "file": {"type": "string", "format": "binary", "description": "The document."},
         "addToWorkspaces": {"type": "string", "description": "Slugs, with commas between them. Without: `default`."},
@@ -135,12 +137,12 @@ def _upload() -> dict[str, Any]:
 
 def _stream(body: str) -> dict[str, Any]:
     answers: dict[int | str, dict[str, Any]] = {
-        200: _answer(
-            "The answer's frames; where a quota or a provider refuses, one `abort`.", headers=_STREAM_ID, sse=True
+        200: describe_answer(
+            "The answer's frames; where a quota or a provider refuses, one `abort`.", headers=STREAM_ID, sse=True
         ),
-        204: _NOTHING_MORE,
+        204: NOTHING_MORE,
     }
-    return _described(answers, _ASKED, form="AnythingAnswer", body=body, parameters=_START_HEADERS)
+    return _described(answers, _ASKED, form="AnythingAnswer", body=body, parameters=START_HEADERS)
 
 
 def _named(operation: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +154,7 @@ def _named(operation: dict[str, Any]) -> dict[str, Any]:
 
 def _plain(description: str) -> dict[str, Any]:
     """What Express sends for `sendStatus(200)`."""
-    answer = _answer(description)
+    answer = describe_answer(description)
     answer["content"] = {"text/plain": {"schema": {"type": "string", "const": "OK"}}}
     return answer
 
@@ -160,41 +162,46 @@ def _plain(description: str) -> dict[str, Any]:
 STREAM_CHAT = _stream("WorkspaceBody")
 STREAM_CHAT_PAGES = _stream("AnythingQuestion")
 CHAT = _described(
-    {200: _answer("The answer in one piece.", "AnythingAnswer", headers=_STREAM_ID)},
+    {200: describe_answer("The answer in one piece.", "AnythingAnswer", headers=STREAM_ID)},
     _ASKED,
     form="AnythingAnswer",
     body="WorkspaceBody",
-    parameters=[each for each in _START_HEADERS if each is not _LAST_EVENT_ID],
+    parameters=[each for each in START_HEADERS if each is not LAST_EVENT_ID],
 )
-CHATS = _described({200: _answer("Both sides of each chat.", "AnythingHistory")}, _STORED)
+CHATS = _described({200: describe_answer("Both sides of each chat.", "AnythingHistory")}, _STORED)
 CUT_CHATS = _described({200: _plain("They are gone.")}, _CHANGED, body="AnythingCut")
 
-_WORKSPACE: dict[int | str, dict[str, Any]] = {200: _answer("The workspace.", "AnythingWorkspaceAnswer")}
+_WORKSPACE: dict[int | str, dict[str, Any]] = {200: describe_answer("The workspace.", "AnythingWorkspaceAnswer")}
 CREATE_WORKSPACE = _named(_described(_WORKSPACE, _CHANGED, body="AnythingWorkspaceChanges"))
 UPDATE_WORKSPACE = _described(_WORKSPACE, _CHANGED, body="AnythingWorkspaceChanges")
-LIST_WORKSPACES = _described({200: _answer("All workspaces, oldest first.", "AnythingWorkspaces")}, _STORED)
-FIND_WORKSPACE = _described({200: _answer("A list of the one.", "AnythingWorkspaceFound")}, _STORED)
-SHOW_WORKSPACE = _described({200: _answer("The workspace.", "AnythingWorkspaceShown")}, _STORED)
+LIST_WORKSPACES = _described({200: describe_answer("All workspaces, oldest first.", "AnythingWorkspaces")}, _STORED)
+FIND_WORKSPACE = _described({200: describe_answer("A list of the one.", "AnythingWorkspaceFound")}, _STORED)
+SHOW_WORKSPACE = _described({200: describe_answer("The workspace.", "AnythingWorkspaceShown")}, _STORED)
 DELETE_WORKSPACE = _described({200: _plain("It is gone.")}, _STORED)
 
-_THREAD: dict[int | str, dict[str, Any]] = {200: _answer("The thread.", "AnythingThreadAnswer")}
+_THREAD: dict[int | str, dict[str, Any]] = {200: describe_answer("The thread.", "AnythingThreadAnswer")}
 CREATE_THREAD = _described(_THREAD, _CHANGED, body="AnythingNewThread", required=False)
 UPDATE_THREAD = _described(_THREAD, _CHANGED, body="AnythingThreadChanges")
-LIST_THREADS = _described({200: _answer("The last active first.", "AnythingThreads")}, _STORED)
+LIST_THREADS = _described({200: describe_answer("The last active first.", "AnythingThreads")}, _STORED)
 DELETE_THREAD = _described({200: _plain("It is gone.")}, _STORED)
 DELETE_THREADS = _described({200: _plain("They are gone.")}, _CHANGED, body="AnythingThreadSlugs")
 
 UPLOAD = _upload()
 UPLOAD_TEXT = _described(
-    {200: _answer("The document, read.", "AnythingUploaded")}, _READ, form="AnythingUploaded", body="AnythingRawText"
+    {200: describe_answer("The document, read.", "AnythingUploaded")},
+    _READ,
+    form="AnythingUploaded",
+    body="AnythingRawText",
 )
-LIST_DOCUMENTS = _described({200: _answer("Each document once.", "AnythingFiles")}, _STORED)
-GET_DOCUMENT = _described({200: _answer("The document.", "AnythingFileFound")}, _STORED)
+LIST_DOCUMENTS = _described({200: describe_answer("Each document once.", "AnythingFiles")}, _STORED)
+GET_DOCUMENT = _described({200: describe_answer("The document.", "AnythingFileFound")}, _STORED)
 UPDATE_EMBEDDINGS = _described(
-    {200: _answer("The workspace; `message` says what could not be added.", "AnythingWorkspaceAnswer")},
+    {200: describe_answer("The workspace; `message` says what could not be added.", "AnythingWorkspaceAnswer")},
     _READ,
     body="AnythingEmbeddings",
 )
-UPDATE_PIN = _described({200: _answer("It is done.", "AnythingMessageOnly")}, _CHANGED, body="AnythingPin")
-SEARCH = _described({200: _answer("Passages, best first.", "AnythingSearchAnswer")}, _CHANGED, body="AnythingSearch")
-AUTH = _described({200: _answer("The key is good.", "AnythingAuth")}, _ALWAYS)
+UPDATE_PIN = _described({200: describe_answer("It is done.", "AnythingMessageOnly")}, _CHANGED, body="AnythingPin")
+SEARCH = _described(
+    {200: describe_answer("Passages, best first.", "AnythingSearchAnswer")}, _CHANGED, body="AnythingSearch"
+)
+AUTH = _described({200: describe_answer("The key is good.", "AnythingAuth")}, _ALWAYS)

@@ -113,6 +113,7 @@ def _add_workspace(router: APIRouter, backend: Backend) -> None:
     async def delete_workspace(request: Request, workspace: WorkspaceRef) -> Response:
         """Delete a workspace with its threads and documents. What is at work in it is cancelled."""
         check_scope(request, "chat")
+        check_scope(request, "documents")
         found = await workspaces.get(owner_of(request), workspace)
         await backend.stop(found.tenant, await workspaces.delete(found.tenant, found.id))
         return Response(status_code=204)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from ..dialects import DIALECTS, EncodeOptions, dialect_named
 from ..events import StreamId
+from ..streams import Hub, StreamRecord
 from . import openapi
 from .accept import accept, cursor_of, owner_of
 from .ports import Services
@@ -19,6 +20,8 @@ from .routes_openai import json_response, stream_response
 from .scopes import check_scope
 
 _DECODE = DIALECTS["events"].decode
+# Of the tasks by which documents are read (`documents.ingest.KIND`, which plain streaming shall not load).
+_READING = "ingest"
 
 AnyStreamId = Annotated[str, Path(description="Id of the stream, as in `X-Stream-Id`.", max_length=64)]
 
@@ -27,10 +30,15 @@ class _Params(msgspec.Struct):
     n: int | None = None
 
 
+class _Task(msgspec.Struct):
+    kind: str = ""
+
+
 class _Stored(msgspec.Struct):
-    """The one fact of a stored request that encoders need; the rest, which may be megabytes, is not built."""
+    """The few facts of a stored request that are needed here; the rest, which may be megabytes, is not built."""
 
     params: _Params = msgspec.field(default_factory=_Params)
+    task: _Task | None = None
 
 
 _decode_stored = msgspec.json.Decoder(_Stored).decode
@@ -79,6 +87,7 @@ def _add_watching(router: APIRouter, services: Services) -> None:
         ] = None,
     ) -> Response:
         """Your streams, newest first."""
+        check_scope(request, "chat")
         older_than = None if before is None else StreamId(before)
         # One more than asked for tells whether there are more, without a second query.
         found = await hub.list(owner=owner_of(request), state=state, before=older_than, limit=limit + 1)
@@ -87,6 +96,7 @@ def _add_watching(router: APIRouter, services: Services) -> None:
     @router.get("/v1/streams/{stream_id}", **openapi.GET_STREAM)
     async def get_stream(request: Request, stream_id: AnyStreamId) -> Response:
         """What is known of a stream."""
+        await _check(request, hub, stream_id)
         return json_response(await hub.info(StreamId(stream_id), owner=owner_of(request)))
 
     @router.get("/v1/streams/{stream_id}/events", **openapi.WATCH_STREAM)
@@ -100,6 +110,7 @@ def _add_watching(router: APIRouter, services: Services) -> None:
         """Watch a stream from its start, or from after a cursor, in any dialect."""
         encoding = dialect_named(dialect)
         channel = await hub.open(StreamId(stream_id), owner=owner_of(request))
+        check_scope(request, _scope_of(channel.record))
         cursor = cursor_of(request, after)
         if channel.at_end(cursor):
             return Response(status_code=204, headers={"X-Stream-Id": channel.id})
@@ -113,13 +124,26 @@ def _add_managing(router: APIRouter, services: Services) -> None:
     @router.post("/v1/streams/{stream_id}/cancel", **openapi.CANCEL_STREAM)
     async def cancel_stream(request: Request, stream_id: AnyStreamId) -> Response:
         """Stop generating. An ended stream stays as it is."""
+        await _check(request, hub, stream_id)
         return json_response(await hub.cancel(StreamId(stream_id), owner=owner_of(request)))
 
     @router.delete("/v1/streams/{stream_id}", **openapi.DELETE_STREAM)
     async def delete_stream(request: Request, stream_id: AnyStreamId) -> Response:
         """Forget an ended stream with all its events."""
+        await _check(request, hub, stream_id)
         await hub.delete(StreamId(stream_id), owner=owner_of(request))
         return Response(status_code=204)
+
+
+async def _check(request: Request, hub: Hub, stream_id: str) -> None:
+    """Raises `UnknownStream`, `ScopeMissing`."""
+    check_scope(request, _scope_of(await hub.record(StreamId(stream_id), owner=owner_of(request))))
+
+
+def _scope_of(record: StreamRecord) -> str:
+    """What a caller needs who looks at a stream or ends it: that of what made it."""
+    task = _decode_stored(record.request).task if record.request else None
+    return "documents" if task is not None and task.kind == _READING else "chat"
 
 
 def _choices(stored_request: bytes) -> int:

@@ -5,7 +5,7 @@ All is at the reference's own addresses and below `/api`; errors are FastAPI's `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -22,8 +22,8 @@ from ..chat.turn import SearchMode
 from ..dialects import EncodeOptions
 from ..dialects.base import check, decode_object
 from ..dialects.typed import NAME, TypedBody, decode_body
-from ..errors import InputError, UnknownItem, UnknownStream
-from ..events import JsonObject, StreamId
+from ..errors import InputError, UnknownItem
+from ..events import JsonObject
 from ..store.numbers import MAX_NUMBER
 from . import openapi_typed
 from .accept import cursor_of, owner_of
@@ -164,7 +164,7 @@ def _add_sessions(router: APIRouter, backend: Backend) -> None:
         """Delete a session with its messages and its own documents. What is being answered in it is cancelled."""
         check_scope(request, "chat")
         thread = await _session(backend, request, session_id)
-        await stop(backend, thread.tenant, await threads.delete(thread.tenant, thread.id))
+        await backend.stop(thread.tenant, await threads.delete(thread.tenant, thread.id))
         return Response(status_code=204)
 
 
@@ -200,12 +200,3 @@ async def _page(backend: Backend, thread: Thread, *, limit: int, before: int | N
     path = await messages.path(thread.tenant, thread.id, leaf_id, limit=limit)
     current = backend.settler.current
     return [await current(message) if message.status == "streaming" else message for message in path]
-
-
-async def stop(backend: Backend, tenant: str, streams: Iterable[str]) -> None:
-    """Cancel streams whose messages or documents are gone."""
-    for stream in streams:
-        try:
-            await backend.hub.cancel(StreamId(stream), owner=tenant)
-        except UnknownStream:
-            continue

@@ -28,7 +28,7 @@ from .errors import CLIENT_CLOSED_REQUEST
 from .ports import Services
 from .responses import before_disconnect
 from .routes_openai import json_response
-from .routes_typed import PRIVATE, Before, Limit, both, router, stop
+from .routes_typed import PRIVATE, Before, Limit, both, router
 from .scopes import check_scope
 from .typed_shapes import (
     TypedDocument,
@@ -229,7 +229,7 @@ class _Documents:
 
     async def delete(self, document: Document) -> None:
         if document.status == "processing" and document.stream_id:
-            await stop(self.backend, document.tenant, [document.stream_id])
+            await self.backend.stop(document.tenant, [document.stream_id])
         try:
             await self.backend.shelf.delete(document.tenant, document.id)
         except UnknownItem:

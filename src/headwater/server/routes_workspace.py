@@ -122,7 +122,7 @@ def _add_changing(router: APIRouter, backend: Backend, places: Places, cards: Ca
         check_scope(request, "chat")
         check_scope(request, "documents")
         workspace = await places.workspace(owner_of(request), slug)
-        await places.stop(workspace.tenant, await workspaces.delete(workspace.tenant, workspace.id))
+        await backend.stop(workspace.tenant, await workspaces.delete(workspace.tenant, workspace.id))
         return Response("OK", media_type="text/plain")
 
 

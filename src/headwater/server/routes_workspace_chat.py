@@ -302,7 +302,7 @@ class _Chats:
         message = await self._message(thread, body.starting_id)
         first = message.parent_id if message.role == "assistant" and message.parent_id else message.id
         streams = await self._backend.conversations.messages.delete(message.tenant, first)
-        await self._places.stop(message.tenant, streams)
+        await self._backend.stop(message.tenant, streams)
         return Response("OK", media_type="text/plain")
 
     async def _message(self, thread: Thread | None, number: int) -> Message:

@@ -86,7 +86,7 @@ def _add_deleting(router: APIRouter, backend: Backend, places: Places) -> None:
         check_scope(request, "chat")
         workspace = await places.workspace(owner_of(request), slug)
         thread = await places.thread(workspace.tenant, workspace, thread_slug)
-        await places.stop(thread.tenant, await threads.delete(thread.tenant, thread.id))
+        await backend.stop(thread.tenant, await threads.delete(thread.tenant, thread.id))
         return Response("OK", media_type="text/plain")
 
     place = pages("delete_threads", "/workspace/{slug}/thread-bulk-delete")
@@ -100,7 +100,7 @@ def _add_deleting(router: APIRouter, backend: Backend, places: Places) -> None:
         for each in body.slugs:
             try:
                 thread = await places.thread(workspace.tenant, workspace, each)
-                await places.stop(thread.tenant, await threads.delete(thread.tenant, thread.id))
+                await backend.stop(thread.tenant, await threads.delete(thread.tenant, thread.id))
             except UnknownItem:
                 continue
         return Response("OK", media_type="text/plain")

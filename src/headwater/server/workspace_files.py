@@ -262,7 +262,7 @@ class Files:
         except UnknownItem:
             return
         if document.status == "processing" and document.stream_id:
-            await self._places.stop(document.tenant, [document.stream_id])
+            await self._backend.stop(document.tenant, [document.stream_id])
 
     # ------------------------------------------------------------------ showing
 

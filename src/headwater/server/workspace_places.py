@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
 
 from ..chat.backend import Backend
 from ..chat.conversations.checks import MAX_PAGE
 from ..chat.conversations.slugs import slug_of
 from ..chat.records import Thread, Workspace
-from ..errors import InputError, NameTaken, UnknownItem, UnknownStream
-from ..events import JsonObject, StreamId
+from ..errors import NameTaken, UnknownItem
+from ..events import JsonObject
 
 # Made when it is first used: a client that was never set up can ask there.
 DEFAULT_WORKSPACE = "default"
@@ -51,11 +50,9 @@ class Places:
         return found
 
     async def create(self, tenant: str, name: str, fields: JsonObject) -> Workspace:
-        """Raises `InputError` where there are as many as there may be."""
-        most = self._backend.settings.chat.max_workspaces
-        if await self._workspaces.count(tenant) >= most:
-            raise InputError(f"there are {most} workspaces already")
-        return await self._workspaces.create(tenant, name=name, **fields)  # type: ignore[arg-type]
+        """Raises `LimitReached` where there are as many as there may be."""
+        async with self._backend.room(tenant, "workspaces"):
+            return await self._workspaces.create(tenant, name=name, **fields)  # type: ignore[arg-type]
 
     async def thread(self, tenant: str, workspace: Workspace, slug: str) -> Thread:
         """Raises `UnknownItem`, in AnythingLLM's words."""
@@ -72,12 +69,12 @@ class Places:
             return None
 
     async def conversation(self, tenant: str, workspace: Workspace, session: str | None) -> Thread:
-        """As `known_thread`, made where it is not there. Raises `InputError`."""
+        """As `known_thread`, made where it is not there. Raises `LimitReached`."""
         known = await self.known_thread(tenant, workspace, session)
         if known is not None:
             return known
-        await self._check_room(tenant)
-        thread = await self._threads.find_or_create(tenant, workspace.id, _slug_of_session(session))
+        async with self._backend.room(tenant, "threads"):
+            thread = await self._threads.find_or_create(tenant, workspace.id, _slug_of_session(session))
         if session is None:
             return thread
         return await self._threads.update(tenant, thread.id, metadata={**thread.metadata, "session_id": session})
@@ -85,37 +82,24 @@ class Places:
     async def create_thread(
         self, tenant: str, workspace: Workspace, *, name: str, slug: str | None, user_id: int | None
     ) -> Thread:
-        """Raises `InputError`, `NameTaken`."""
+        """Raises `InputError`, `NameTaken`, `LimitReached`."""
         if slug and not _SLUG.fullmatch(slug):
             slug = slug_of(slug, otherwise="")
         if slug and (slug == DEFAULT_THREAD or slug.startswith(_SESSION)):
             raise NameTaken(f"the slug {slug} is the server's own", param="slug")
-        await self._check_room(tenant)
         metadata: JsonObject = {} if user_id is None else {"user_id": user_id}
-        return await self._threads.create(tenant, workspace.id, title=name, slug=slug or None, metadata=metadata)
+        async with self._backend.room(tenant, "threads"):
+            return await self._threads.create(tenant, workspace.id, title=name, slug=slug or None, metadata=metadata)
 
     async def named_threads(self, tenant: str, workspace: Workspace) -> list[Thread]:
         """The last active first, at most as many as a page has; neither the default one nor those of sessions."""
         threads = await self._threads.list(tenant, workspace_id=workspace.id, limit=MAX_PAGE)
         return [thread for thread in threads if is_named(thread)]
 
-    async def _check_room(self, tenant: str) -> None:
-        most = self._backend.settings.chat.max_threads
-        if await self._threads.count(tenant) >= most:
-            raise InputError(f"there are {most} threads already")
-
     async def clear(self, thread: Thread) -> None:
         """Begin the conversation anew; what is still being answered in it is cancelled."""
         streams = await self._backend.conversations.messages.clear(thread.tenant, thread.id)
-        await self.stop(thread.tenant, streams)
-
-    async def stop(self, tenant: str, streams: Iterable[str]) -> None:
-        """Cancel streams whose messages or documents are gone."""
-        for stream in streams:
-            try:
-                await self._backend.hub.cancel(StreamId(stream), owner=tenant)
-            except UnknownStream:
-                continue
+        await self._backend.stop(thread.tenant, streams)
 
 
 def is_named(thread: Thread) -> bool:

@@ -24,17 +24,18 @@ def put_off_cancellations(connection: Any) -> None:
 
 def _to_its_end(execute: _Execute) -> _Execute:
     async def called(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        task, calling = asyncio.current_task(), asyncio.ensure_future(execute(function, *args, **kwargs))
+        calling = asyncio.ensure_future(execute(function, *args, **kwargs))
         put_off = 0
         while not calling.done():
             try:
                 await asyncio.wait((calling,))
             except asyncio.CancelledError:
                 put_off += 1
-        for _ in range(put_off if task is not None else 0):
-            # Taken back and asked for again, so that time-outs count right.
-            task.uncancel()
-            asyncio.get_running_loop().call_soon(task.cancel)
+        if put_off and (task := asyncio.current_task()) is not None:
+            for _ in range(put_off):
+                # Taken back and asked for again, so that time-outs count right.
+                task.uncancel()
+                asyncio.get_running_loop().call_soon(task.cancel)
         return calling.result()
 
     return called

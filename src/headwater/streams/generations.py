@@ -111,6 +111,12 @@ class Generations:
         if not self._live:
             self._empty.set()
 
+    def has_ended(self, stream: str) -> None:
+        """The log has the end of an unsettled stream after all: only its answer to the commit was lost."""
+        lost = self.unsettled.pop(stream, None)
+        if lost is not None and self._on_end is not None:
+            self._tell_end(lost.channel, self._on_end)
+
     def _tell_end(self, channel: Channel, tell: Callable[[Channel], None]) -> None:
         try:
             tell(channel)

@@ -353,7 +353,7 @@ class Hub:
 
     async def delete(self, stream: StreamId, *, owner: str) -> None:
         """Remove an ended stream. Raises `StreamStillRunning`, `UnknownStream`, or `MethodNotAllowed` by the log."""
-        record = await self._record(stream, owner)
+        record = await self.record(stream, owner=owner)
         if record.ended is None:
             raise StreamStillRunning("cancel the stream before you delete it")
         if not isinstance(self.log, SupportsDelete):
@@ -361,7 +361,7 @@ class Hub:
         await self.log.delete([stream])
 
     async def info(self, stream: StreamId, *, owner: str) -> StreamInfo:
-        record = await self._record(stream, owner)
+        record = await self.record(stream, owner=owner)
         return describe(record, self._known_channel(record))
 
     async def list(
@@ -376,7 +376,8 @@ class Hub:
         found = await self.log.find(Query(state=state, owner=owner, before=before, limit=limit))
         return [describe(record, self._known_channel(record)) for record in found]
 
-    async def _record(self, stream: StreamId, owner: str) -> StreamRecord:
+    async def record(self, stream: StreamId, *, owner: str) -> StreamRecord:
+        """What is stored of a stream beside its events. Raises `UnknownStream`, also for another owner's."""
         record = await self.log.get(stream)
         if record is None or record.owner != owner:
             raise UnknownStream("no such stream")

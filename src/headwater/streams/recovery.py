@@ -112,8 +112,11 @@ class Recovery:
     async def _settle(self, stream: StreamId, failure: HeadwaterError) -> None:
         unsettled = self._generations.unsettled
         record = await self._log.get(stream)
-        if record is None or record.ended is not None:
+        if record is None:
             unsettled.pop(stream, None)
+            return
+        if record.ended is not None:
+            self._generations.has_ended(stream)
             return
         try:
             state = await read_fold(self._log, record)

@@ -81,10 +81,11 @@ class World(msgspec.Struct):
                     return message
                 await asyncio.sleep(0.005)
 
-    async def upload(self, text: str, **fields: object) -> Document:
+    async def upload(self, text: str, *, confidential: bool = False) -> Document:
+        scope, content = Scope("", self.workspace.id), text.encode()
         document = await self.backend.shelf.add(
-            Scope("", self.workspace.id), name="a.md", media_type="", content=text.encode(), **fields
-        )  # type: ignore[arg-type]
+            scope, name="a.md", media_type="", content=content, confidential=confidential
+        )
         await (await self.backend.ingest.begin(document)).channel.wait_end()
         return await self.backend.shelf.get("", document.id)
 

@@ -11,7 +11,16 @@ from headwater.chat.history import Past
 from headwater.chat.ports import Resolved
 from headwater.chat.records import Message, Settled
 from headwater.chat.turn import plan_of
-from headwater.errors import IdempotencyMismatch, InputError, LogUnavailable, ProviderUnreachable, QueueFull, UnknownModel
+from headwater.errors import (
+    IdempotencyMismatch,
+    InputError,
+    LogUnavailable,
+    ProviderUnreachable,
+    QueueFull,
+    StoreUnavailable,
+    UnknownItem,
+    UnknownModel,
+)
 from headwater.events import Done, Error, StreamId, Text
 from headwater.request import ChatRequest, decode_request
 from headwater.streams import NewStream, StreamSettings, Writer
@@ -99,7 +108,14 @@ async def test_the_workspace_the_thread_and_the_question_choose_model_and_parame
     async with backed(ChatModels({"a": says, "b": says, "c": says})) as world:
         workspaces, threads = world.backend.conversations.workspaces, world.backend.conversations.threads
         world.workspace = await workspaces.update(
-            "", world.workspace.id, model="a", temperature=0.5, passages=3, min_score=0.7, refusal="No.", system_prompt="S"
+            "",
+            world.workspace.id,
+            model="a",
+            temperature=0.5,
+            passages=3,
+            min_score=0.7,
+            refusal="No.",
+            system_prompt="S",
         )
         for thread_model, asked_model, chosen in (("", "", "a"), ("b", "", "b"), ("b", "c", "c")):
             await threads.update("", world.thread.id, model=thread_model)
@@ -128,7 +144,8 @@ async def test_what_is_refused_leaves_nothing(fields: dict[str, object], param: 
     chat = msgspec.structs.replace(QUIET, max_message_characters=10, max_attachments=2, max_attachment_bytes=100)
     async with backed(ChatModels({"m": says}), chat=chat) as world:
         with pytest.raises(InputError) as caught:
-            await world.backend.ask(world.ask(**({"message": "short"} | fields)), NewStream())
+            ask = msgspec.structs.replace(world.ask("short"), **fields)
+            await world.backend.ask(ask, NewStream())
         assert caught.value.param == param
         assert await world.messages() == []
 
@@ -264,30 +281,26 @@ async def test_a_caller_that_leaves_while_the_stream_is_made_leaves_no_half_of_i
         assert texts(await world.messages()) == ANSWERED
 
 
-async def test_the_second_of_two_with_one_key_may_leave() -> None:
-    """Its own rows, for which there will never be a stream, must go whether or not it waits."""
+async def test_the_second_of_two_with_one_key_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
     async with backed(ChatModels({"m": says})) as world:
-        commit, reached, go_on = world.log.commit, asyncio.Event(), asyncio.Event()
+        create, reached, go_on = world.hub.create, asyncio.Event(), asyncio.Event()
 
-        async def slow(appends: object) -> object:
+        async def slow(*args: object) -> object:
             reached.set()
             await go_on.wait()
-            return await commit(appends)  # type: ignore[arg-type]
+            return await create(*args)  # type: ignore[arg-type]
 
-        world.log.commit = slow  # type: ignore[method-assign, assignment]
+        monkeypatch.setattr(world.hub, "create", slow)
         new = NewStream(idempotency_key="k")
         first = asyncio.create_task(world.backend.ask(world.ask(), new))
         await reached.wait()
         second = asyncio.create_task(world.backend.ask(world.ask(), new))
-        async with asyncio.timeout(WITHIN_S):
-            while len(await world.backend.conversations.messages.all("", world.thread.id)) < 4:
-                await asyncio.sleep(0.005)
+        await asyncio.sleep(0)
         second.cancel()
         await asyncio.wait((second,))
         go_on.set()
         asked = await first
         await world.settled(asked.channel.id)
-        await world.backend.asking.close()
         everything = await world.backend.conversations.messages.all("", world.thread.id)
         assert texts(everything) == ANSWERED
 
@@ -467,4 +480,76 @@ async def test_a_log_that_cannot_take_the_stream_leaves_nothing() -> None:
         with pytest.raises(LogUnavailable):
             await world.backend.ask(world.ask(), NewStream(id=StreamId("s")))
         world.log.commit = commit  # type: ignore[method-assign]
+        assert await world.messages() == []
+
+
+# --------------------------------------------------------------------------------------- between rows and stream
+
+
+async def test_a_conversation_that_is_deleted_before_its_stream_is_there_is_not_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with backed(ChatModels({"m": Gate()})) as world:
+        create = world.hub.create
+
+        async def deletes(*args: object) -> object:
+            await world.backend.conversations.threads.delete("", world.thread.id)
+            return await create(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(world.hub, "create", deletes)
+        with pytest.raises(UnknownItem):
+            await world.backend.ask(world.ask(), NewStream())
+        await eventually(lambda: not world.hub.live)
+
+
+async def test_a_database_that_goes_away_after_the_stream_was_made_is_no_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Told that it failed, the caller would ask again, and be answered twice."""
+
+    async def away(stream: str) -> object:
+        raise StoreUnavailable("away")
+
+    async with backed(ChatModels({"m": says})) as world:
+        with monkeypatch.context() as patch:
+            patch.setattr(world.backend.conversations.messages, "by_stream", away)
+            asked = await world.backend.ask(world.ask(), NewStream())
+        assert asked.created
+        await world.settled(asked.channel.id)
+
+
+async def test_another_process_may_have_been_faster_with_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with backed(ChatModels({"m": says})) as world:
+        first = await world.backend.ask(world.ask(), NewStream())
+        await world.settled(first.channel.id)
+
+        async def known(*args: object) -> object:
+            return first.channel, False
+
+        monkeypatch.setattr(world.hub, "create", known)
+        asked = await world.backend.ask(world.ask(), NewStream())
+        assert (asked.created, asked.turn) == (False, None)
+        assert texts(await world.messages()) == ANSWERED
+
+
+async def test_a_stop_waits_for_what_is_being_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would take its rows back from a database that is closed."""
+    async with backed(ChatModels({"m": says})) as world:
+        create, reached, go_on = world.hub.create, asyncio.Event(), asyncio.Event()
+
+        async def slow(*args: object) -> object:
+            reached.set()
+            await go_on.wait()
+            return await create(*args)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(world.hub, "create", slow)
+        asking = asyncio.create_task(world.backend.ask(world.ask(), NewStream()))
+        await reached.wait()
+        asking.cancel()
+        await world.hub.shutdown()
+        closing = asyncio.create_task(world.backend.asking.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        go_on.set()
+        await closing
         assert await world.messages() == []

@@ -41,7 +41,7 @@ async def test_a_thread_is_that_of_all_its_labels(it: Chatting) -> None:
     assert first.metadata == {"project_id": "a"}
     assert await places.thread(workspace, ["session", "a"], {}) == first
     assert (await places.thread(workspace, ["session", "b"], {})).id != first.id
-    with pytest.raises(InputError, match="2 conversations"):
+    with pytest.raises(InputError, match="2 threads"):
         await places.thread(workspace, ["session", "c"], {})
 
 
@@ -53,9 +53,9 @@ async def test_a_number_is_a_thread_from_its_first_use(it: Chatting) -> None:
     elsewhere = await places.workspace("t", "elsewhere")
     other = await it.backend.conversations.threads.create("t", elsewhere.id)
     assert await places.numbered("t", other.number) == (elsewhere, other)
-    with pytest.raises(InputError, match="2 conversations"):
+    with pytest.raises(InputError, match="2 threads"):
         await places.numbered("t", 9)
-    with pytest.raises(InputError, match="2 conversations"):
+    with pytest.raises(InputError, match="2 threads"):
         await places.create("t")
 
 

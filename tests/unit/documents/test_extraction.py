@@ -80,7 +80,7 @@ def archive(*names: str) -> bytes:
     ("content", "reason", "words"),
     [
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "unsupported_type", "an image"),
-        (gzip.compress(b"words"), "unsupported_type", "packed"),
+        (gzip.compress(b"words", mtime=0), "unsupported_type", "packed"),
         (b"{\\rtf1 words}", "unsupported_type", "RTF"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(500), "unsupported_type", "old Office"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"), "encrypted", "password"),

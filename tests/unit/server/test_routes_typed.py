@@ -17,7 +17,6 @@ from headwater.events import Done, Error, Event, Metadata, Source, Sources, Star
 from headwater.identity import IdentitySettings
 from headwater.request import ChatRequest
 from headwater.server import ServerSettings, routes_typed_documents
-from headwater.server.routes_typed import stop
 from headwater.server.typed_shapes import processing_card, told_document
 from headwater.streams import StreamSettings, Writer
 from tests.integration.chat_kit import ChatModels, Chatting, chatting
@@ -116,7 +115,7 @@ async def test_deleting_a_session_cancels_what_runs_in_it(it: Chatting) -> None:
     assert it.models.made[-1].cancelled
     assert (await it.client.get("/docs/list_documents")).json()["items"] == []
     # A stream that is gone itself is no reason to fail.
-    await stop(it.backend, "", ["00000000-0000-7000-8000-000000000000"])
+    await it.backend.stop("", ["00000000-0000-7000-8000-000000000000"])
 
 
 # ---------------------------------------------------------------------- answers and messages

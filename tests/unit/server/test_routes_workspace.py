@@ -110,7 +110,7 @@ async def test_bounds_of_questions() -> None:
         response = await post(it, "/workspace/default/stream-chat", {"message": "x", "attachments": [file, file]})
         assert response.status_code == 400 and "1 attachments" in response.json()["error"]
         response = await post(it, "/api/v1/workspace/default/chat", {"message": "x", "sessionId": "new"})
-        assert response.status_code == 400 and "1 threads" in response.json()["error"]
+        assert response.status_code == 409 and "1 threads" in response.json()["error"]
 
 
 async def test_a_text_file_reaches_the_model_and_is_shown_again() -> None:
@@ -239,7 +239,7 @@ async def test_what_is_no_workspace_is_refused() -> None:
             response = await post(it, "/api/v1/workspace/new", wrong)
             assert response.status_code == 400 and response.json()["message"], wrong
         assert (await post(it, "/workspace/new", {"name": "a"})).status_code == 200
-        assert (await post(it, "/workspace/new", {"name": "b"})).status_code == 400
+        assert (await post(it, "/workspace/new", {"name": "b"})).status_code == 409
         for method, path in (
             ("POST", "/workspace/b/update"),
             ("DELETE", "/workspace/b"),

@@ -63,3 +63,31 @@ async def test_a_failure_that_nobody_waits_for_is_no_unheard_one(tmp_path: Path)
             assert (await connection.execute(ASK)).scalar() == 0
     finally:
         await store.close()
+
+
+async def test_a_cancellation_comes_where_the_task_waits_next(tmp_path: Path) -> None:
+    store = await open_store(database_url(None, tmp_path))
+    asked, done = asyncio.Event(), []
+
+    async def work() -> None:
+        async with store.write() as connection:
+            asked.set()
+            await connection.execute(ASK)
+            done.append("asked")
+        done.append("left")
+        await asyncio.Event().wait()
+
+    try:
+        task = asyncio.create_task(work())
+        await asked.wait()
+        task.cancel()
+        await asyncio.wait((task,), timeout=5)
+        assert task.cancelled()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.001):
+                while True:
+                    async with store.read() as connection:
+                        await connection.execute(ASK)
+                    await asyncio.sleep(0)
+    finally:
+        await store.close()
