@@ -36,10 +36,10 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow, pytest
 
 # Of the second and third address of a route fewer: what is behind them is the same.
 EXAMPLES, EXAMPLES_OF_ALIASES, SEED = 10, 3, 20_240_229
-_IS_WORKSPACE = re.compile(r".*/workspaces?/{\w+}")
 _ALIAS = re.compile(r"_below_api$|^anything_pages_")
 CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance)
 CALL_TIMEOUT_S = 20
+AnyOperation: TypeAlias = APIOperation[Any, Any, Any, Any]
 AnyCase: TypeAlias = schemathesis.Case[Any]
 
 # Names of an address that are told from those of a body.
@@ -47,7 +47,19 @@ PATHS = {
     "message": ("message",), "slug": ("workspace_slug",), "thread_slug": ("thread_slug",), "model": ("model",),
     "connection_id": ("connection",), "task_id": ("task",), "workspace": ("workspace",), "name": ("file_name",),
 }  # fmt: skip
+# What has to fit the rest of a request, or names models that there are not.
+HAS_TO_FIT = {
+    "model", "provider", "chatModel", "chatProvider", "edit", "regenerate", "params", "selected_document_ids",
+    "history", "leaf", "all", "before", "version", "start", "end", "after", "attachments", "slug", "dialect",
+    "addToWorkspaces",
+}  # fmt: skip
 PERIOD = {"start": "2020-01-01T00:00:00Z", "end": "2100-01-01T00:00:00Z"}
+QUERY = {"question": "hello"}
+BODY: dict[str, object] = {
+    "messages": [{"role": "user", "content": "hello"}],
+    "content": "hello",
+    "file": b"hello there",
+}
 # What no made-up request comes to the end of, and why.
 UNREACHED = {
     "GET /v1/routes/{name}": "no route is made",
@@ -70,11 +82,18 @@ async def served() -> AsyncIterator[Served]:
         key = await found.key("ann", "chat", organization="", user="ann")
         hanging = person.things["live"]
         things = {kind: [each for each in values if each not in hanging] for kind, values in person.things.items()}
+        [talk, *_], messages = things["thread"], things["message"]
         things |= {
+            # One conversation, its messages, and sessions that are others, so that each can be deleted in its turn.
+            "thread": [talk],
+            "thread_slug": ["ann-live"],
+            "workspace": things["workspace"][3:4],
+            "message": messages[:4],
+            "session": things["session"][2:],
+            "document": [each for each in things["document"] if not each.isdecimal()],
             "key": [key["id"]],
             "model": ["quick"],
             "workspace_slug": ["ann-books"],
-            "thread_slug": ["ann-talk"],
             "file_name": [each for each in things["file"] if "/" not in each],
         }
         yield Served(found.it.url, found.description, things)
@@ -88,15 +107,19 @@ async def test_nothing_is_answered_that_the_description_does_not_promise(served:
     assert fuzzing.statuses[4] > sum(fuzzing.statuses.values()) / 10
 
 
+async def test_a_caller_without_a_key_is_refused_as_described(served: Served) -> None:
+    fuzzing = Fuzzing(served.things, headers={})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        await asyncio.to_thread(fuzzing.each_once, operations_of(served))
+    assert not fuzzing.problems, "\n\n".join(fuzzing.problems.values())
+    assert fuzzing.reached == {"GET /health", "GET /ready"}
+
+
 def fuzz(served: Served, examples: int, of_aliases: int) -> Fuzzing:
-    schema = schemathesis.openapi.from_dict(served.description)
-    schema.config.update(base_url=served.url)
-    found = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
-    assert len(found) == sum(map(len, served.description["paths"].values()))
+    found = operations_of(served)
     # What deletes comes last, so that the others have something to be for.
-    found.sort(
-        key=lambda operation: (operation.method.upper() == "DELETE", bool(_IS_WORKSPACE.fullmatch(operation.path)))
-    )
+    found.sort(key=lambda each: _depth(each.path) if each.method.upper() == "DELETE" else 0)
     fuzzing = Fuzzing(served.things)
     with warnings.catch_warnings():
         # Of hypothesis, about strategies that schemathesis makes.
@@ -109,13 +132,29 @@ def fuzz(served: Served, examples: int, of_aliases: int) -> Fuzzing:
     return fuzzing
 
 
+def operations_of(served: Served) -> list[AnyOperation]:
+    schema = schemathesis.openapi.from_dict(served.description)
+    schema.config.update(base_url=served.url)
+    found = [result.ok() for result in schema.get_all_operations() if isinstance(result, Ok)]
+    assert len(found) == sum(map(len, served.description["paths"].values()))
+    return found
+
+
+def _depth(path: str) -> int:
+    """Of what is deleted there: the deeper, the more goes with it."""
+    if re.search(r"/workspaces?/{\w+}$", path):
+        return 3
+    return 2 if re.search(r"{(thread|thread_slug|session_id)}$", path) else 1
+
+
 class Fuzzing:
     """`problems`: the first of each kind, by what tells it apart. `statuses`: how many, by their first digit.
 
     `reached`: which routes have answered; `missed`: which have refused everything.
     """
 
-    def __init__(self, things: dict[str, list[str]]) -> None:
+    def __init__(self, things: dict[str, list[str]], headers: dict[str, str] | None = None) -> None:
+        self._headers = bearer(ADMIN) if headers is None else headers
         self._things = things
         self._session = requests.Session()
         self._turn = 0
@@ -124,16 +163,21 @@ class Fuzzing:
         self.problems: dict[tuple[str, ...], str] = {}
         self.statuses: Counter[int] = Counter()
 
-    def run(self, operation: APIOperation[Any, Any, Any, Any], examples: int) -> None:
+    def run(self, operation: AnyOperation, examples: int) -> None:
         """What is right and means what is there, and as often what may be wrong."""
-        self._give(operation, GenerationMode.POSITIVE, self._try_meant, -(-examples // 2))
+        meant = 1 if operation.method.upper() == "DELETE" else -(-examples // 2)
+        self._give(operation, GenerationMode.POSITIVE, self._try_meant, meant)
         mixed = operation.body or operation.query or operation.path_parameters or operation.headers
         mode = GenerationMode.NEGATIVE if mixed else GenerationMode.POSITIVE
         self._give(operation, mode, self._try, examples // 2)
 
+    def each_once(self, operations: Sequence[AnyOperation]) -> None:
+        for operation in operations:
+            self._give(operation, GenerationMode.POSITIVE, self._try, 1)
+
     def _give(
         self,
-        operation: APIOperation[Any, Any, Any, Any],
+        operation: AnyOperation,
         mode: GenerationMode,
         attempt: Callable[[AnyCase], None],
         examples: int,
@@ -150,7 +194,7 @@ class Fuzzing:
     def _try(self, case: AnyCase) -> None:
         place = case.operation.label
         try:
-            response = case.call(session=self._session, headers=bearer(ADMIN), timeout=CALL_TIMEOUT_S)
+            response = case.call(session=self._session, headers=self._headers, timeout=CALL_TIMEOUT_S)
         except requests.RequestException as exc:
             self._note((place, type(exc).__name__), case, str(exc))
             return
@@ -165,29 +209,42 @@ class Fuzzing:
                 self._note((place, check.__name__, str(response.status_code), *_kinds(told)), case, response.text)
 
     def _try_meant(self, case: AnyCase) -> None:
-        """Name what is there, in the path and in the body, and models that there are."""
+        """Name what is there, and leave out what would have to fit it; the rest is as it was made up."""
         self._turn += 1
+        deletes = case.operation.method.upper() == "DELETE"
         for name in case.path_parameters:
-            case.path_parameters[name] = self._meant(name, "path", case.path_parameters[name])
-        for name, value in PERIOD.items() if case.operation.path.endswith("/metrics") else ():
-            case.query[name] = value
+            kinds = PATHS.get(name, KINDS.get(name, ()))
+            case.path_parameters[name] = self._meant(kinds, case.path_parameters[name], spend=deletes)
+        for name in case.query.keys() & HAS_TO_FIT:
+            del case.query[name]
+        told = {parameter.name for parameter in case.operation.query}
+        case.query.update((name, value) for name, value in QUERY.items() if name in told)
+        if case.operation.path.endswith("/metrics"):
+            case.query.update(PERIOD)
         body: object = case.body
         if isinstance(body, dict):
-            for name in body.keys() & {"model", "provider", "chatModel", "chatProvider"}:
+            if case.operation.label == "POST /v1/threads/{thread}/messages":
+                body["content"] = BODY["content"]
+            for name in body.keys() & HAS_TO_FIT:
                 del body[name]
-            if "/streaming/" in case.operation.path:
-                body["messages"] = [{"role": "user", "content": "hello"}]
             for name in body:
-                body[name] = self._meant(name, "body", body[name])
+                body[name] = BODY[name] if name in BODY else self._meant(KINDS.get(name, ()), body[name])
         self._try(case)
 
-    def _meant(self, name: str, place: str, value: object) -> object:
-        kinds = PATHS.get(name, KINDS.get(name, ())) if place == "path" else KINDS.get(name, ())
+    def _meant(self, kinds: Sequence[str], value: object, *, spend: bool = False) -> object:
+        """`spend`: it is not named again, as it will be gone."""
         known = [each for kind in kinds for each in self._things.get(kind, ())]
+        if isinstance(value, int):
+            known = [each for each in known if each.isdecimal()]
+        elif "session" not in kinds:
+            known = [each for each in known if not each.isdecimal()]
         if not known or not isinstance(value, str | int):
             return value
         meant = known[self._turn % len(known)]
-        return int(meant) if isinstance(value, int) and meant.isdecimal() else meant
+        if spend and len(known) > 1:
+            for kind in kinds:
+                self._things[kind] = [each for each in self._things[kind] if each != meant]
+        return int(meant) if isinstance(value, int) else meant
 
     def _note(self, kind: tuple[str, ...], case: AnyCase, said: str) -> None:
         self.problems.setdefault(kind, f"{' '.join(kind)}\n{said[:500]}\n{case.as_curl_command()[:1500]}")

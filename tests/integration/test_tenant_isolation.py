@@ -6,12 +6,14 @@ A has one of everything; the others know all of A's ids, and name them in every 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import pytest_asyncio
+
+from headwater.server import api_docs
 
 from .tenants_kit import (
     ADMIN,
@@ -68,6 +70,24 @@ async def test_every_place_of_the_api_is_known(it: People) -> None:
     unknown = [str(each) for each in found if each.id not in NOTHING_TO_NAME and not list(slots_of(each))]
     assert unknown == []
     assert NOTHING_TO_NAME.keys() - {each.id for each in found} == set()
+
+
+async def test_addresses_that_are_not_described_lead_to_routes_that_are(it: People) -> None:
+    """So what the walk shows of a route holds for its further addresses."""
+    found = list(_routes(it.it.server.config.app))
+    described = {route.endpoint for route in found if route.include_in_schema}
+    assert len(found) > len(described) > 50
+    hidden = {route.path for route in found if route.endpoint not in described}
+    assert hidden == {"/", api_docs.PATH, "/openapi.json"}
+
+
+def _routes(router: Any) -> Iterator[Any]:
+    """Those of the routers in it, too."""
+    for each in router.routes:
+        if hasattr(each, "endpoint"):
+            yield each
+        elif hasattr(each, "original_router"):
+            yield from _routes(each.original_router)
 
 
 @pytest.mark.parametrize("who", OTHERS)

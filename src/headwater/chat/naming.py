@@ -33,6 +33,8 @@ class Naming:
         if self._settings.titles == "off":
             return
         threads = self._conversations.threads
+        if (await threads.get(answer.tenant, answer.thread_id)).title_source:
+            return  # another branch's first answer named it
         words = title_from_words(question.content)
         if words:
             await threads.update(answer.tenant, answer.thread_id, title=words, title_source="words")

@@ -30,7 +30,7 @@ from .signals import Signals, assess
 _logger = logging.getLogger(__name__)
 
 SearchMode = Literal["all", "selected_only", "hybrid"]
-NOT_WHOLE = "the answer did not come to its end"
+NOT_WHOLE = "the answer has not come to its end"
 SWITCHED_OFF = "switched off"
 NOTHING_FOUND = "nothing was found to answer from"
 _REFUSED: JsonObject = {"refused": True, "confidence_reason": NOTHING_FOUND, "hallucination_reason": NOTHING_FOUND}

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..events import JsonObject
-from .openapi_parts import REF
+from .openapi_parts import REF, json_content
 
 _OURS = REF.format(name="ErrorBody")
 
 
 def in_form(operation: dict[str, Any], name: str) -> dict[str, Any]:
-    """The operation with errors in the form of the struct `name`; refusals before a route keep the API's own."""
+    """The operation with errors in the form of the struct `name`, whoever refuses (see `chat_routes.PLACES`)."""
     return operation | {
         "responses": {status: _answer_in_form(answer, name) for status, answer in operation["responses"].items()}
     }
@@ -21,8 +21,7 @@ def _answer_in_form(answer: dict[str, Any], name: str) -> dict[str, Any]:
     content = answer.get("content", {}).get("application/json", {})
     if content.get("schema", {}).get("$ref") != _OURS:
         return answer
-    either = {"anyOf": [{"$ref": REF.format(name=name)}, {"$ref": _OURS}]}
-    return answer | {"content": {"application/json": {"schema": either}}}
+    return answer | {"content": json_content(name)}
 
 
 def query(name: str, description: str, schema: JsonObject, *, required: bool = False) -> JsonObject:

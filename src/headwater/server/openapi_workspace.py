@@ -68,11 +68,38 @@ def route(router: APIRouter, method: str, places: tuple[At, ...], operation: dic
     def add(endpoint: F) -> F:
         for place in places:
             router.add_api_route(
-                place.path, endpoint, methods=[method], name=place.name, include_in_schema=place.shown, **operation
+                place.path,
+                endpoint,
+                methods=[method],
+                name=place.name,
+                include_in_schema=place.shown,
+                **_at(place.path, operation),
             )
         return endpoint
 
     return add
+
+
+# Where the layers before the routes have which form; elsewhere the API's own.
+_EARLY = (
+    ("/workspace/", "AnythingAnswer"), ("/api/workspace/", "AnythingAnswer"), ("/api/v1/", "AnythingFailure"),
+)  # fmt: skip
+# Of an answer that is told anew at each of its addresses: the form in which the route itself refuses.
+_REFUSED = "x-refused-as"
+
+
+def _at(path: str, operation: dict[str, Any]) -> dict[str, Any]:
+    """With what is said there to a request that does not get as far as the route (see `chat_routes.PLACES`)."""
+    early = next((form for prefix, form in _EARLY if path.startswith(prefix)), "ErrorBody")
+    answers = {}
+    for status, answer in operation["responses"].items():
+        schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+        if _REFUSED in schema:
+            names = dict.fromkeys((schema[_REFUSED], early))
+            either: JsonObject = {"anyOf": [{"$ref": REF.format(name=name)} for name in names]}
+            answer = answer | {"content": {"application/json": {"schema": either}}}
+        answers[status] = answer
+    return operation | {"responses": answers}
 
 
 _ALWAYS = (400, 401, 403, 408, 431, 500)
@@ -91,13 +118,12 @@ _SAID = {
 
 
 def _errors(statuses: tuple[int, ...], form: str) -> dict[int | str, dict[str, Any]]:
-    """In the reference's form where a route answers, in OpenAI's where a request does not get that far."""
-    either: JsonObject = {"anyOf": [{"$ref": REF.format(name=name)} for name in (form, "ErrorBody")]}
+    """In this form where a route answers; `_at` adds that of a request that does not get that far."""
     answers: dict[int | str, dict[str, Any]] = {}
     for status in sorted(statuses):
         headers = REQUEST_ID | (RETRY_AFTER if status in (429, 503) else {})
         answers[status] = describe_answer({**ERRORS, **_SAID}[status], headers=headers)
-        answers[status]["content"] = {"application/json": {"schema": either}}
+        answers[status]["content"] = {"application/json": {"schema": {_REFUSED: form}}}
     if 502 in statuses:
         answers["default"] = {**answers[502], "description": "A provider's own 4xx or 5xx keeps its status."}
     return answers

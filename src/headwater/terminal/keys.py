@@ -108,7 +108,8 @@ def rotate(ref: str, place: Place, *, grace: str = "") -> int:
 class _Opened:
     """The database, as long as a command runs."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, where: str) -> None:
+        self.where = where
         self._clock = SystemClock()
         self.keys = ApiKeys(store, self._clock)
         self._meters = Meters(OpenedStore(store), IdentitySettings(), self._clock)
@@ -137,7 +138,8 @@ async def _database(settings: Settings) -> AsyncIterator[_Opened]:
         raise ConfigError("with log = memory the keys live in the server's memory: make them by POST /v1/keys there")
     store = await open_store(database_url(configured, settings.data_dir))
     try:
-        yield _Opened(store)
+        # An address may hold a password.
+        yield _Opened(store, str(settings.data_dir) if configured is None else "the database of database_url")
     finally:
         await store.close()
 
@@ -170,7 +172,8 @@ async def _tell_issued(opened: _Opened, issued: Issued, place: Place, what: str)
     if place.as_json:
         _print(msgspec.json.encode(with_secret(card, issued.text)))
         return
-    _note(f"key {card.id} {what}; scopes: {', '.join(card.scopes)}. It is shown here and never again:")
+    scopes = ", ".join(card.scopes)
+    _note(f"key {card.id} {what}; scopes: {scopes}; kept in {opened.where}. It is shown here and never again:")
     _print(issued.text.encode())
 
 

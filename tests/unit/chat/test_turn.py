@@ -214,7 +214,7 @@ async def test_an_answer_that_breaks_off_says_that_nobody_judged_it() -> None:
 
     events = await turn(Models(breaks), Shelf(found("x")))
     assert isinstance(events[-1], Error)
-    assert facts_in(events)["confidence_reason"] == "the answer did not come to its end"
+    assert facts_in(events)["confidence_reason"] == "the answer has not come to its end"
 
 
 async def test_the_whole_text_is_told_once_more_where_a_dialect_wants_it() -> None:
