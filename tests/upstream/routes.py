@@ -88,7 +88,8 @@ def _replacing(module: ModuleType, body: dict[str, Any], faults: dict[str, str],
     if str(body.get("model", "")).startswith("missing"):
         return _error(module, 404, key)
     if "reject_stream_options" in faults and "stream_options" in body:
-        return module.error(400, "Unrecognized request argument supplied: stream_options", None, "")
+        refusal: Answer = module.error(400, "Unrecognized request argument supplied: stream_options", None, "")
+        return refusal
     if "html" in faults or "html_200" in faults:
         return Answer(502 if "html" in faults else 200, "text/html", [Frame(HTML)])
     if "error_200" in faults:
