@@ -33,7 +33,7 @@ class Naming:
         if self._settings.titles == "off":
             return
         threads = self._conversations.threads
-        if (await threads.get(answer.tenant, answer.thread_id)).title_source:
+        if (await threads.get(answer.tenant, answer.thread_id)).title:
             return  # another branch's first answer named it
         words = title_from_words(question.content)
         if words:

@@ -28,7 +28,7 @@ from .extraction import extract
 from .extraction.records import Progress, ReadLimits
 from .splitting import Cut, Splitting, split
 
-NICENESS = 10
+NICENESS = 19
 PROGRESS_INTERVAL_S = 0.05
 PART_CHARACTERS = 65_536
 PART_CUTS = 1_000

@@ -215,7 +215,7 @@ def test_it_ends_when_its_parent_is_killed() -> None:
         parent.stdin.write(long_pdf(150))
         parent.stdin.close()
         child = psutil.Process(int(parent.stdout.readline()))
-        assert child.nice() == min(os.nice(0) + 10, 19)
+        assert child.nice() == min(os.nice(0) + 19, 19)
         parent.kill()
         gone, alive = psutil.wait_procs([child], timeout=20)
         assert not alive

@@ -46,7 +46,7 @@ def provider(upstream: Upstream, transport: HttptoolsTransport) -> HttpProvider:
 
 async def run(provider: HttpProvider, request: ChatRequest, writer: KeepingWriter | None = None) -> KeepingWriter:
     writer = writer or KeepingWriter()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await provider.producer(request, "fake-1").run(writer)
     return writer
 
