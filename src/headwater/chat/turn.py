@@ -10,11 +10,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
-from ..documents.records import Found, Query, Results, Scope
+from ..documents.records import Found, Mode, Query, Results, Scope
 from ..errors import HeadwaterError, InputError, Interrupted, LogCorrupt
 from ..events import Done, Event, JsonObject, Metadata, Source, Sources, Status, Text, Usage, text_of
 from ..request import ChatRequest, decode_request, prompt_characters
@@ -29,7 +29,7 @@ from .signals import Signals, assess
 
 _logger = logging.getLogger(__name__)
 
-SearchMode = Literal["all", "selected_only", "hybrid"]
+SearchMode: TypeAlias = Mode
 NOT_WHOLE = "the answer has not come to its end"
 SWITCHED_OFF = "switched off"
 NOTHING_FOUND = "nothing was found to answer from"
