@@ -21,7 +21,10 @@ from tests.integration.kit import eventually
 from tests.upstream import Upstream, prompt
 
 CANCELS = 10_000
-AT_ONCE = 250
+# More than the upstream takes, so that some wait for a slot; few enough that a busy machine, too, gets to the model in
+# the time that is waited before a cancel.
+AT_ONCE = 60
+SLOTS = 20
 
 
 class Stage:
@@ -164,8 +167,10 @@ SCRIPTS: list[dict[str, object]] = [
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_ten_thousand_cancels_at_random_moments(stage: Stage) -> None:
+async def test_ten_thousand_cancels_at_random_moments(upstream: Upstream) -> None:
     """P4, P10: whatever the moment, each ends as cancelled or as it would have; no connection is left to the model."""
+    stage = Stage(upstream, max_concurrent=SLOTS)
+    await stage.hub.start()
     rng = random.Random(20260101)
     gate = asyncio.Semaphore(AT_ONCE)
     ends: list[str] = []
@@ -181,13 +186,14 @@ async def test_ten_thousand_cancels_at_random_moments(stage: Stage) -> None:
 
     async with asyncio.TaskGroup() as group:
         for _ in range(CANCELS):
-            wait_s = rng.choice([0.0, rng.uniform(0, 0.06), rng.uniform(0, 0.6)])
+            wait_s = rng.choice([0.0, rng.uniform(0, 0.1), rng.uniform(0, 0.6)])
             group.create_task(one(rng.choice(SCRIPTS), rng.choice(["plain", "hedged"]), wait_s))
     assert len(ends) == CANCELS
     assert ends.count("cancelled") > CANCELS / 4
-    # Enough of them met an answer under way; how many depends on how busy the machine is.
-    assert stage.upstream.attempts > CANCELS / 50
-    assert stage.upstream.aborted > CANCELS / 100
-    await stage.upstream.until(lambda: not stage.upstream.active)
+    # Enough of them met an answer under way.
+    assert upstream.attempts > CANCELS / 4
+    assert upstream.aborted > CANCELS / 10
+    await upstream.until(lambda: not upstream.active)
     # What is open now are connections kept for reuse, none with a request on it.
-    assert stage.upstream.open_connections <= 100
+    assert upstream.open_connections <= 2 * SLOTS
+    await stage.nothing_is_left()

@@ -42,6 +42,8 @@ _log = logging.getLogger(__name__)
 _WORKER = "headwater.documents.worker"
 _WRITE_BYTES = 256 * 1024
 _STDERR_BYTES = 4_096
+# What a worker that has closed its output gets to end by itself.
+_EXIT_S = 1.0
 # What Python needs to start; not the server's keys, which are in its environment.
 _ENVIRONMENT = (
     "PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH",
@@ -192,12 +194,17 @@ async def _last_bytes(process: Process) -> bytes:
 
 async def _finish(process: Process, complaints: asyncio.Future[bytes]) -> None:
     """Kill it, and wait until it is gone. Shielded: a second cancellation must not leave a zombie."""
-    with suppress(ProcessLookupError):
-        process.kill()
     await asyncio.shield(asyncio.ensure_future(_reap(process, complaints)))
 
 
 async def _reap(process: Process, complaints: asyncio.Future[bytes]) -> None:
+    if _of(process.stdout).at_eof():
+        # It ends by itself, and its exit tells why. asyncio's `kill` may take that away from who waits for it (255).
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_EXIT_S):
+                await process.wait()
+    with suppress(ProcessLookupError):
+        process.kill()
     _of(process.stdin).close()
     # A pipe that is not read to its end keeps the transport, and some versions' `wait`.
     while await _of(process.stdout).read(_WRITE_BYTES):

@@ -6,11 +6,12 @@ former one go in one transaction. Work on a version that is no longer the newest
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import hashlib
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Update, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,14 +25,24 @@ from ..store.tables import document_versions, documents, passages
 from ..store.texts import storable
 from . import statistics
 from .checks import checked_media_type, checked_metadata, checked_name
+from .extraction.formats import identify
 from .records import Document, Scope, Stage, Statistics, Version
 from .rows import check_scope, document_of, find_document, is_referred, is_visible, newest, select_documents
 from .settings import DocumentSettings
 
 if TYPE_CHECKING:
-    from .reading import Reading
+    from .reading import Piece, Reading
 
 MAX_LISTED = 1000
+# A statement binds its rows' values on the event loop: a book at once would hold up everybody's next token (20 ms).
+_ROWS_AT_ONCE = 50
+
+
+class _Upload(NamedTuple):
+    version: int
+    media_type: str
+    content: bytes
+    sha256: str
 
 
 class Shelf:
@@ -67,8 +78,9 @@ class Shelf:
         """A new document, being read: nothing of it is in force, its bytes are version 1.
 
         `max_documents`: how many the workspace may hold; None: the setting's. Raises `InputError`, `LimitReached`,
-        `UnknownItem`.
+        `UnknownItem`, and `DocumentRefused` for what is told by its first bytes to be no document that can be read.
         """
+        identify(content, name=name, media_type=media_type)
         bound = self._settings.max_documents if max_documents is None else max_documents
         now_ms = self._clock_ms()
         document_id = new_stream_id(now_ms)
@@ -85,6 +97,7 @@ class Shelf:
             "created_ms": now_ms,
             "updated_ms": now_ms,
         }
+        sha256 = await _digest(content)
         async with self._store.write() as connection:
             await check_scope(connection, scope)
             # The counter's row is locked until the end: two uploads at once cannot both be the last that fits.
@@ -93,7 +106,7 @@ class Shelf:
             if (await connection.execute(held)).scalar_one() >= bound:
                 raise LimitReached("documents", bound, message=f"the workspace holds its {bound} documents already")
             await connection.execute(insert(documents).values(**row, number=number))
-            await self._keep(connection, document_id, scope.tenant, (1, media_type, content))
+            await self._keep(connection, document_id, scope.tenant, _Upload(1, media_type, content, sha256))
             return await find_document(connection, scope.tenant, document_id)
 
     async def add_version(
@@ -102,21 +115,23 @@ class Shelf:
         """New bytes, to be read as `newest`; `media_type` None: as before. The version in force stays until then.
 
         The bytes of the newest version once more are no new version; where reading those failed, they are to be read
-        again (`status` processing).
+        again (`status` processing). Raises as `add`.
         """
         kind = None if media_type is None else checked_media_type(media_type)
+        sha256 = await _digest(content)
         async with self._store.write() as connection:
             await self._lock(connection, is_referred(tenant, document_id))
             document = await find_document(connection, tenant, document_id)
+            identify(content, name=document.name, media_type=kind or document.media_type)
             last = select(document_versions.c.sha256).where(
                 document_versions.c.document_id == document.id, document_versions.c.version == document.newest
             )
-            if (await connection.execute(last)).scalar_one() == _digest(content):
+            if (await connection.execute(last)).scalar_one() == sha256:
                 if document.status != "failed":
                     return document
             else:
                 kind = kind or document.media_type
-                await self._keep(connection, document.id, tenant, (document.newest + 1, kind, content))
+                await self._keep(connection, document.id, tenant, _Upload(document.newest + 1, kind, content, sha256))
                 await self._drop_old(connection, document)
                 await connection.execute(self._change(document.id).values(media_type=kind))
             await connection.execute(
@@ -246,20 +261,7 @@ class Shelf:
                 "document_id": document_id,
                 "version": version,
             }
-            pieces = [
-                {
-                    **whose,
-                    "ordinal": ordinal,
-                    "text": storable(piece.text),
-                    "page": piece.page,
-                    "section": storable(piece.section),
-                    "start": piece.start,
-                    "end": piece.end,
-                }
-                for ordinal, piece in enumerate(reading.pieces)
-            ]
-            if pieces:
-                await connection.execute(insert(passages), pieces)
+            await _insert_passages(connection, whose, reading.pieces)
             return True
 
     async def fail(self, document_id: str, version: int, message: str) -> None:
@@ -299,18 +301,15 @@ class Shelf:
                 raise UnknownItem("version")
             return row
 
-    async def _keep(
-        self, connection: AsyncConnection, document_id: str, tenant: str, upload: tuple[int, str, bytes]
-    ) -> None:
-        version, media_type, content = upload
+    async def _keep(self, connection: AsyncConnection, document_id: str, tenant: str, upload: _Upload) -> None:
         row = {
             "document_id": document_id,
-            "version": version,
+            "version": upload.version,
             "tenant": tenant,
-            "sha256": _digest(content),
-            "media_type": storable(media_type),
-            "bytes": len(content),
-            "content": content,
+            "sha256": upload.sha256,
+            "media_type": storable(upload.media_type),
+            "bytes": len(upload.content),
+            "content": upload.content,
             "created_ms": self._clock_ms(),
         }
         await connection.execute(insert(document_versions).values(row))
@@ -329,5 +328,24 @@ class Shelf:
         await connection.execute(select(documents.c.id).where(which).with_for_update())
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+async def _insert_passages(connection: AsyncConnection, whose: JsonObject, pieces: Sequence[Piece]) -> None:
+    """In slices, between which the loop serves others; all of one transaction."""
+    for start in range(0, len(pieces), _ROWS_AT_ONCE):
+        rows = [
+            {
+                **whose,
+                "ordinal": ordinal,
+                "text": storable(piece.text),
+                "page": piece.page,
+                "section": storable(piece.section),
+                "start": piece.start,
+                "end": piece.end,
+            }
+            for ordinal, piece in enumerate(pieces[start : start + _ROWS_AT_ONCE], start)
+        ]
+        await connection.execute(insert(passages), rows)
+
+
+async def _digest(content: bytes) -> str:
+    """In a thread: the largest document takes tenths of a second."""
+    return await asyncio.to_thread(lambda: hashlib.sha256(content).hexdigest())

@@ -5,11 +5,23 @@ The head is bounded a second time, before it is parsed, by `handoff.HeadwaterHtt
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import BodyTooLarge
 from .errors import error_response, exception_response
 from .uploads import takes_document
+
+
+class _Bound(NamedTuple):
+    """`setting`: where an operator changes it."""
+
+    max_bytes: int
+    setting: str
+
+    def exceeded(self) -> BodyTooLarge:
+        return BodyTooLarge(f"the body is larger than {self.max_bytes} bytes ({self.setting})")
 
 
 class RequestLimits:
@@ -22,15 +34,15 @@ class RequestLimits:
         self, app: ASGIApp, *, max_body_bytes: int, max_header_bytes: int, max_upload_bytes: int | None = None
     ) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
         self._max_header_bytes = max_header_bytes
-        self._max_upload_bytes = max_upload_bytes
+        self._bodies = _Bound(max_body_bytes, "max_body_bytes")
+        self._uploads = None if max_upload_bytes is None else _Bound(max_upload_bytes, "max_document_bytes")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        max_bytes = self._max_bytes(scope)
+        bound = self._bound(scope)
         head_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
         declared: int | None = None
         for name, value in scope["headers"]:
@@ -40,33 +52,29 @@ class RequestLimits:
         if head_bytes > self._max_header_bytes:
             response = error_response("the request's head is too large", status=431, code="header_too_large")
             await response(scope, receive, send)
-        elif declared is not None and declared > max_bytes:
-            await exception_response(_too_large(max_bytes))(scope, receive, send)
+        elif declared is not None and declared > bound.max_bytes:
+            await exception_response(bound.exceeded())(scope, receive, send)
         else:
             # The server holds a body to its declared length, so only an undeclared one has to be counted.
-            await self._app(scope, receive if declared is not None else _counted(receive, max_bytes), send)
+            await self._app(scope, receive if declared is not None else _counted(receive, bound), send)
 
-    def _max_bytes(self, scope: Scope) -> int:
+    def _bound(self, scope: Scope) -> _Bound:
         """Documents may be larger than questions, where documents are taken."""
-        if self._max_upload_bytes is None or scope["method"] != "POST":
-            return self._max_body_bytes
+        if self._uploads is None or scope["method"] != "POST":
+            return self._bodies
         path = str(scope["path"]).removeprefix(scope.get("root_path", ""))
-        return self._max_upload_bytes if takes_document(path) else self._max_body_bytes
+        return self._uploads if takes_document(path) else self._bodies
 
 
-def _counted(receive: Receive, max_bytes: int) -> Receive:
+def _counted(receive: Receive, bound: _Bound) -> Receive:
     total = 0
 
     async def counted() -> Message:
         nonlocal total
         message = await receive()
         total += len(message.get("body", b""))
-        if total > max_bytes:
-            raise _too_large(max_bytes)
+        if total > bound.max_bytes:
+            raise bound.exceeded()
         return message
 
     return counted
-
-
-def _too_large(max_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {max_bytes} bytes")

@@ -66,7 +66,7 @@ async def read_form(request: Request, *, max_bytes: int) -> Form:
 
 async def _read(file: UploadFile, max_bytes: int) -> Upload:
     if file.size is not None and file.size > max_bytes:
-        raise BodyTooLarge(f"the document is larger than {max_bytes} bytes", param="file")
+        raise BodyTooLarge(f"the document is larger than {max_bytes} bytes (max_document_bytes)", param="file")
     return Upload(base_name(file.filename or "") or "document", file.content_type or "", await file.read())
 
 
@@ -76,7 +76,7 @@ async def _plain(request: Request, kind: str, max_bytes: int) -> Form:
     if not content:
         raise InputError("there is no document: send multipart/form-data, or the document as the body", param="file")
     if len(content) > max_bytes:
-        raise BodyTooLarge(f"the document is larger than {max_bytes} bytes", param="file")
+        raise BodyTooLarge(f"the document is larger than {max_bytes} bytes (max_document_bytes)", param="file")
     return Form([Upload(name, kind, content)], dict(request.query_params))
 
 

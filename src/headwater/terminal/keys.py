@@ -32,6 +32,8 @@ from .exits import FINE
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 
+_PIPE_COLUMNS = 500
+
 # Flags that are not named as the field that they fill.
 _FLAGS = {"scopes": "scope", "expires_in_s": "expires_in", "grace_s": "grace"}
 
@@ -71,7 +73,8 @@ def show(prefix: str, place: Place) -> int:
         if place.as_json:
             _print(msgspec.json.encode(cards))
         else:
-            _console(sys.stdout).print(_table(cards))
+            # In a pipe a row is a line, however long.
+            _console(sys.stdout).print(_table(cards), width=None if sys.stdout.isatty() else _PIPE_COLUMNS)
 
     return _run(place, run)
 

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import uvloop
 
+from headwater.documents import reading as reading_module
 from headwater.documents.reading import Progress, Reading, ReadLimits, Splitting, read_document
 from headwater.documents.splitting import Cut
 from headwater.documents.worker import CutsPart, TextPart, frame
@@ -24,7 +25,15 @@ LIMITS = ReadLimits()
 
 
 def children() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    """Readers of documents, also dead ones. This process has other children, which are nothing to kill: PostgreSQL."""
+    return [process for process in psutil.Process().children() if _reads(process)]
+
+
+def _reads(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE or "headwater.documents.worker" in process.cmdline()
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.fixture(autouse=True)
@@ -176,6 +185,13 @@ async def test_a_program_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(ReaderFailed, match="No such file"):
         await read(b"words")
+
+
+async def test_a_worker_that_falls_silent_and_does_not_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use(monkeypatch, tmp_path, "os.close(1); time.sleep(600)")
+    monkeypatch.setattr(reading_module, "_EXIT_S", 0.05)
+    with pytest.raises(ReaderFailed):
+        await read(b"x")
 
 
 async def test_a_worker_that_complains_without_end_and_fails(

@@ -385,3 +385,15 @@ def test_fields_of_an_upload() -> None:
     assert read_fields(fields) == ("w", "t", "n", True, False, {})
     with pytest.raises(InputError, match="no field"):
         read_fields({"x" * 200: ""})
+
+
+async def test_what_its_first_bytes_show_to_be_no_document_is_refused_at_once() -> None:
+    image = b"\x89PNG\r\n\x1a\n" + bytes(50)
+    async with served() as it:
+        refusal = await refused(it, "POST", "/documents", status=415, files=[file(image, "a.png", "image/png")])
+        assert refusal == ("document_refused", None)
+        assert (await call(it, "GET", "/workspaces/default/documents"))["data"] == []
+        document = await uploaded(it)
+        newer = f"/documents/{document['id']}/versions"
+        assert (await refused(it, "POST", newer, status=415, files=[file(image)]))[0] == "document_refused"
+        assert (await call(it, "GET", f"/documents/{document['id']}"))["newest_version"] == 1

@@ -106,8 +106,9 @@ def test_wrong_usage_names_the_flag(keys: Command, arguments: list[str], said: s
 
 def test_a_list_says_what_the_keys_are_and_have_used(keys: Command) -> None:
     assert keys.json("list") == []
+    long = "an-organization-of-a-name-that-is-longer-than-a-terminal-would-show-in-a-cell-of-this-table"
     keys("create", "one", "--organization", "acme", "--user", "ann", "--budget-tokens", "5000")
-    keys("create", "two", "--expires-in", "0.001")
+    keys("create", "two", "--expires-in", "0.001", "--organization", long)
     two, one = keys.stored() if keys.stored()[0].name == "two" else keys.stored()[::-1]
     keys("create", "three")
     [three] = [key for key in keys.stored() if key.name == "three"]
@@ -118,6 +119,7 @@ def test_a_list_says_what_the_keys_are_and_have_used(keys: Command) -> None:
     for said in ("acme/ann", "active", "never", "1,234 of 5,000"):
         assert said in listed["one"]
     assert "expired" in listed["two"]
+    assert long in listed["two"]  # in a pipe nothing is folded
     assert "revoked" in listed["three"]
     assert [card["id"] for card in keys.json("list", two.prefix)] == [two.id]
 
