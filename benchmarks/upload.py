@@ -2,6 +2,9 @@
 
 The server is a process of its own, with SQLite and its worker process; the model is the scripted upstream of the tests,
 which answers at once. `python -m benchmarks.upload`. Needs the development packages.
+
+On a machine with few cores any process costs the others something, at whatever priority. How much is shown by a third
+kind of round: beside a process of the lowest priority that counts, for as long as reading the document takes.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from statistics import median, quantiles
 import httpx
 from fpdf import FPDF
 
+from headwater.documents.worker import NICENESS
 from tests.stack import Served, viewers_client
 from tests.upstream import Upstream, prompt
 
@@ -94,10 +98,18 @@ async def timed(work: Awaitable[list[str]]) -> tuple[float, list[str]]:
     return time.perf_counter() - began, result
 
 
+async def count_for(busy_s: float) -> None:
+    """A process of the priority that the reader of a document has, which does nothing but work."""
+    code = f"import os, time\nos.nice({NICENESS})\nend = time.time() + {busy_s}\nwhile time.time() < end: pass"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
+    await process.wait()
+
+
 async def measure() -> None:
     data = pdf(PAGES)
     calm: list[float] = []
     beside: list[float] = []
+    busy: list[float] = []
     with tempfile.TemporaryDirectory() as home:
         async with Upstream() as upstream, viewers_client() as client, served_at(home, upstream) as served:
             await answers(client, served.url)
@@ -107,9 +119,13 @@ async def measure() -> None:
                 beside += await answers(client, served.url)
                 took_s, stages = await task
                 print(f"round {number + 1}: {PAGES} pages in {took_s:.1f} s, {len(stages)} steps told", flush=True)
-    for name, values in (("without an upload", calm), ("beside an upload", beside)):
-        print(f"{name:>18}: first token p50 {median(values) * 1000:.1f} ms, p99 {p99(values) * 1000:.1f} ms")
-    print(f"p99 beside ÷ p99 without: {p99(beside) / p99(calm):.2f}")
+                counting = asyncio.create_task(count_for(took_s))
+                busy += await answers(client, served.url)
+                await counting
+    for name, values in (("alone", calm), ("beside an upload", beside), ("beside a busy process", busy)):
+        print(f"{name:>21}: first token p50 {median(values) * 1000:.1f} ms, p99 {p99(values) * 1000:.1f} ms")
+    for name, values in (("alone", calm), ("beside a busy process", busy)):
+        print(f"p99 beside an upload ÷ {name}: {p99(beside) / p99(values):.2f}")
 
 
 def served_at(home: str, upstream: Upstream) -> Served:

@@ -22,6 +22,7 @@ from headwater.sse import Parser
 
 START_TIMEOUT_S = 60.0
 ROOT = Path(__file__).parent.parent
+_NOT_PASSED_ON = ("HEADWATER_", "OPENAI_", "OLLAMA_")
 
 
 def free_port() -> int:
@@ -43,7 +44,9 @@ class Served:
         environment: dict[str, str] | None = None,
         flags: tuple[str, ...] = (),
         port: int | None = None,
+        measured: bool = True,
     ) -> None:
+        """`measured`: for coverage; a server that is always killed leaves none, and starts faster without."""
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = data_dir / "server.log"
@@ -53,7 +56,11 @@ class Served:
             *("--data-dir", str(data_dir / "data"), *flags),
         ]
         self._environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith(("HEADWATER_", "OPENAI_", "OLLAMA_"))},
+            **{
+                k: v
+                for k, v in os.environ.items()
+                if not k.startswith(_NOT_PASSED_ON if measured else (*_NOT_PASSED_ON, "COV"))
+            },
             "OLLAMA_HOST": "127.0.0.1:9",  # nobody serves the discard port
             **({"OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": openai_url} if openai_url else {}),
             "PORT": str(self.port),
@@ -185,7 +192,8 @@ class Watcher:
 @asynccontextmanager
 async def viewers_client() -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client without limits or time-outs of its own."""
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    # Idle connections are given up before the server does (after 5 s), or a request may meet the end of its own.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2.0)
     async with httpx.AsyncClient(limits=limits, timeout=httpx.Timeout(30.0, read=None)) as client:
         yield client
 

@@ -216,7 +216,7 @@ async def test_pause_stops_reading_and_resume_goes_on(make: Make, upstream: Upst
     tokens = 60_000  # far more than all buffers in between hold
     receiver = KeepingReceiver()
     under_way = make().open(chat_request(upstream, tokens=tokens), receiver)
-    await receiver.until_data()
+    await receiver.until_data(60)  # the upstream makes them all before it sends the first
     under_way.pause()
     under_way.pause()
     await asyncio.sleep(0.05)  # what had been read by then may still arrive

@@ -86,7 +86,7 @@ class Run:
         return everything
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(done=steps)
 async def test_any_sequence_of_changes_keeps_the_tree(store: Store, clock: Clock, done: list[tuple[str, int]]) -> None:
     conversations = Conversations(store, clock)

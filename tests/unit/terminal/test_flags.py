@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import click.testing
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -20,11 +21,13 @@ def _app(seen: list[dict[str, Any]]) -> typer.Typer:
 
 def test_every_setting_but_tables_is_a_flag_and_only_what_was_given_is_passed_on() -> None:
     assert set(Settings.model_fields) - set(flagged()) == set(TABLES) == {"providers", "routes", "prices"}
+    seen: list[dict[str, Any]] = []
+    command = typer.main.get_command(_app(seen))
     for name in flagged():
         flag = "--" + name.replace("_", "-")
-        seen: list[dict[str, Any]] = []
+        seen.clear()
         is_switch = Settings.model_fields[name].annotation is bool
-        result = CliRunner().invoke(_app(seen), [flag] if is_switch else [flag, "1"])
+        result = click.testing.CliRunner().invoke(command, [flag] if is_switch else [flag, "1"])
         assert result.exit_code == 0, result.output
         assert seen == [{name: True if is_switch else "1"}]
 
