@@ -105,12 +105,11 @@ class Asking:
         The messages are stored before the stream is, and taken back where it is refused. Raises `InputError`,
         `UnknownItem`, `Overloaded`, `LogError`, `StoreUnavailable`.
         """
-        self._check(ask)
+        known = await self.known(ask, new)
+        if known is not None:
+            return known
         if new.idempotency_key:
             new = msgspec.structs.replace(new, fingerprint=_fingerprint(ask))
-            known = await self._hub.find(new)
-            if known is not None:
-                return Asked(known, False, None)
         resolved = await self._models.resolve(self._model(ask))
         if ask.thread is None:
             return await self._begin(ask, new, resolved)
@@ -122,6 +121,14 @@ class Asking:
         accepting.add_done_callback(lambda task: self._accepted(task, turns))
         # Goes on when its caller leaves: there would be rows without a stream, or one that nobody takes back.
         return await asyncio.shield(accepting)
+
+    async def known(self, ask: Ask, new: NewStream) -> Asked | None:
+        """What this key has begun already: it is answered whatever its caller may ask anew. Raises `InputError`."""
+        self._check(ask)
+        if not new.idempotency_key:
+            return None
+        found = await self._hub.find(msgspec.structs.replace(new, fingerprint=_fingerprint(ask)))
+        return None if found is None else Asked(found, False, None)
 
     async def close(self) -> None:
         """Wait for what is being accepted for callers that have left."""

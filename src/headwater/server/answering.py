@@ -83,9 +83,12 @@ class Answering:
         fallback, priority = as_headers_say(request, ask.fallback, ask.priority)
         new = new_stream(self._services, request, dialect)
         new = msgspec.structs.replace(new, id=stream, epoch=epoch, idempotency_key=new.idempotency_key or key)
+        ask = msgspec.structs.replace(ask, fallback=fallback, priority=priority)
+        # Who comes back to an answer is not counted, and so not refused either.
+        if (known := await self.backend.asking.known(ask, new)) is not None:
+            return known
         async with metered(self._services, request, len(ask.message)) as count:
-            ask = msgspec.structs.replace(ask, fallback=fallback, priority=priority, meters=count.names)
-            asked = await self.backend.ask(ask, new)
+            asked = await self.backend.ask(msgspec.structs.replace(ask, meters=count.names), new)
             count.spent = asked.created
         return asked
 

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from headwater.events import Done, Text, Usage
+from headwater.identity import IdentitySettings
 from headwater.identity.meters import Meters
 from headwater.identity.principal import Meter, Principal
 from headwater.request import ChatRequest
@@ -120,3 +121,19 @@ async def test_a_post_is_answered_once_a_key(served: Chatting) -> None:
     assert len({response.headers["x-stream-id"] for response in responses}) == 1
     assert messages_of(responses[0]) == messages_of(responses[1])
     assert len(served.models.asked) == 1
+
+
+async def test_who_comes_back_with_a_key_is_not_refused_for_a_limit() -> None:
+    """P9: the answer is there and was counted; a client that lost its connection asks for it again at once."""
+    callers = IdentitySettings(api_keys=("k",), user_requests_per_minute=1)
+    async with chatting(ChatModels({"m": says}), identity=callers) as it:
+        it.client.headers["Authorization"] = "Bearer k"
+        path, ask = "/v1/threads/{}/messages", {"content": "When?"}
+        thread = (await it.client.post("/v1/workspaces/default/threads", json={})).json()["id"]
+        first = await it.client.post(path.format(thread), json=ask, headers={"Idempotency-Key": "a"})
+        assert first.status_code == 200, first.text
+        other = await it.client.post(path.format(thread), json=ask, headers={"Idempotency-Key": "b"})
+        assert other.status_code == 429
+        again = await it.client.post(path.format(thread), json=ask, headers={"Idempotency-Key": "a"})
+        assert again.status_code == 200
+        assert again.headers["x-stream-id"] == first.headers["x-stream-id"]
