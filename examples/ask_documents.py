@@ -18,6 +18,7 @@ from pathlib import Path
 from headwater import Error, Headwater, Metadata, Sources, Status, Text
 from headwater.chat import Ask, Backend, Workspace
 from headwater.documents.records import Scope
+from headwater.errors import DocumentRefused
 
 QUESTION = "When does the ferry leave?"
 TIMETABLE = b"""\
@@ -39,12 +40,15 @@ hw = Headwater(
 
 async def upload(backend: Backend, workspace: Workspace, name: str, content: bytes) -> None:
     """Put a document on the shelf, and follow its reading: a stream like an answer."""
-    document = await backend.shelf.add(
-        Scope(TENANT, workspace.id),
-        name=name,
-        media_type=mimetypes.guess_type(name)[0] or "",
-        content=content,
-    )
+    try:
+        document = await backend.shelf.add(
+            Scope(TENANT, workspace.id),
+            name=name,
+            media_type=mimetypes.guess_type(name)[0] or "",
+            content=content,
+        )
+    except DocumentRefused as exc:
+        raise SystemExit(f"{name}: {exc.message}") from exc
     uploaded = await backend.ingest.begin(document)
     async for event in hw.follow(uploaded.channel.id, owner=TENANT):
         match event:

