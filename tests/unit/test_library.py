@@ -574,3 +574,16 @@ async def test_a_viewer_that_returns_while_the_application_stops_is_sent_round_a
 async def _words(*words: str) -> AsyncIterator[str]:
     for word in words:
         yield word
+
+
+async def test_conversations_and_hooks_are_had_from_python(tmp_path: Path) -> None:
+    async with Headwater(data_dir=tmp_path / "without") as hw:
+        with pytest.raises(ConfigError, match="chat=True"):
+            await hw.backend()
+    told: list[object] = []
+    async with Headwater(data_dir=tmp_path / "with", chat=True) as hw:
+        backend = await hw.backend()
+        assert (await backend.workspace("", "default")).slug == "default"
+        hooks = await hw.hooks()
+        hooks.on("stream_completed", lambda *args: told.append(args))
+        assert await hw.hooks() is hooks

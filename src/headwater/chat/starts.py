@@ -25,7 +25,7 @@ from ..store.tables import started
 EPOCHS = 256
 # What the database's column takes.
 _MOST = 2**31 - 1
-# Two at once may want the same epoch; one of them takes the next.
+# Another server process may take the same epoch in the same moment; then it is the next.
 _TRIES = 8
 
 
@@ -73,6 +73,8 @@ class Starts:
         for _ in range(_TRIES):
             try:
                 async with self._store.write() as connection:
+                    if not self._store.is_sqlite:  # which has one writer anyway
+                        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(digest, 0))))
                     number = ((await connection.execute(last)).scalar() or 0) + 1
                     row = {"tenant": tenant, "digest": digest, "epoch": number, "stream_id": stream, "at_ms": now_ms}
                     await connection.execute(insert(started).values(row))

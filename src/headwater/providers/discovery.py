@@ -182,11 +182,18 @@ def _options(around: Surroundings, name: str, preset: Preset, table: ProviderTab
         table = replace(table, api=table.api or around.openai_api)
     return ProviderOptions(
         name=name,
-        base_url=preset.address(table.base_url or found(*preset.url_variables)),
+        base_url=_address(where, preset, table.base_url or found(*preset.url_variables)),
         api_key=_resolved(around, f"{where}.api_key", table.api_key) or found(*preset.key_variables),
         headers={**headers, **_headers(around, where, table)},
         table=table,
     )
+
+
+def _address(where: str, preset: Preset, told: str) -> str:
+    try:
+        return preset.address(told)
+    except ConfigError as exc:
+        raise ConfigError(f"{where}: {exc.message}") from exc
 
 
 def _complete(where: str, preset: Preset, options: ProviderOptions, *, amends: bool) -> ProviderOptions:

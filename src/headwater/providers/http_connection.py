@@ -164,6 +164,10 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._head_bytes += nbytes
             return head_too_large() if self._head_bytes > MAX_HEAD_BYTES else None
         self._told = True
+        # The read that brought its end has brought other things, too, so it is not counted by that.
+        if sum(len(name) + len(value) + 4 for name, value in self._headers.items()) > MAX_HEAD_BYTES:
+            self._chunks.clear()
+            return head_too_large()
         coding = self._headers.get("content-encoding", "")
         # An error's status is worth more than its unreadable body.
         if self._status < 400 and not is_identity(coding):

@@ -25,6 +25,10 @@ _PLACES = re.compile(
 )
 
 
+# RFC 8187, which the parser leaves out (in forms RFC 7578 forbids it).
+_EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^';]*'([^;\s]+)", re.IGNORECASE)
+
+
 def takes_document(path: str) -> bool:
     """Whether a POST to this path may carry a whole document."""
     return _PLACES.fullmatch(path) is not None
@@ -85,10 +89,10 @@ def _name_in(request: Request) -> str:
     named = request.query_params.get("name")
     if named:
         return named
-    _, options = parse_options_header(request.headers.get("content-disposition", "").encode("latin-1", "replace"))
-    extended = options.get(b"filename*", b"").decode("latin-1")
-    if extended.lower().startswith("utf-8''"):
-        return unquote(extended[7:])
+    header = request.headers.get("content-disposition", "")
+    if extended := _EXTENDED_NAME.search(header):
+        return unquote(extended[1])
+    _, options = parse_options_header(header.encode("latin-1", "replace"))
     return options.get(b"filename", b"").decode("utf-8", "replace")
 
 

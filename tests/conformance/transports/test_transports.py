@@ -318,6 +318,17 @@ async def test_close_while_connecting(make: Make, upstream: Upstream) -> None:
     assert isinstance(receiver.error, ProviderUnreachable)
 
 
+async def test_close_tells_nothing_of_what_was_called_off(make: Make, upstream: Upstream) -> None:
+    with full_backlog() as url:
+        transport = make()
+        receiver = KeepingReceiver()
+        under_way = transport.open(chat_request(upstream, url=url), receiver)
+        await asyncio.sleep(0)
+        under_way.abort()
+        await transport.close()
+    assert not receiver.over
+
+
 async def test_a_header_that_would_break_the_request_is_refused(make: Make, upstream: Upstream) -> None:
     """CWE-93: a key copied together with a line break must not become another header."""
     request = UpstreamRequest("GET", f"{upstream.url}/v1/models", {"authorization": "Bearer k\r\nx-evil: 1"})
@@ -368,6 +379,20 @@ async def test_a_certificate_for_another_name_is_refused(make: Make, upstream: U
         assert (await exchange(transport, models_request(secure))).status == 200
         receiver = await exchange(transport, chat_request(secure, url=secure.url.replace("127.0.0.1", "127.0.0.2")))
         assert isinstance(receiver.error, ProviderUnreachable)
+
+
+async def test_what_answers_tls_with_something_else(make: Make) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1/models"
+        receiver = await exchange(make(), UpstreamRequest("GET", url, {}))
+        assert isinstance(receiver.error, ProviderUnreachable)
+        assert receiver.error.message == "the TLS handshake with the provider failed"
 
 
 async def test_tls_against_a_server_without(make: Make, upstream: Upstream) -> None:

@@ -553,3 +553,39 @@ async def test_a_stop_waits_for_what_is_being_accepted(monkeypatch: pytest.Monke
         go_on.set()
         await closing
         assert await world.messages() == []
+
+
+async def test_a_question_outside_a_conversation_that_is_refused_touches_no_conversation() -> None:
+    gate = Gate()
+    limits = StreamSettings(grace_s=0.0, max_streams=1, max_queued=0)
+    async with backed(ChatModels({"m": gate}), streams=limits) as world:
+        first = await world.backend.ask(world.ask(), NewStream())
+        with pytest.raises(QueueFull):
+            await world.backend.ask(world.ask("And back?", thread=None), NewStream())
+        assert [message.content for message in await world.messages()] == ["When does it leave?", ""]
+        gate.open.set()
+        await world.settled(first.channel.id)
+
+
+async def test_a_loop_that_ends_while_a_question_is_accepted_ends_in_silence() -> None:
+    """It cancels what it runs, in any order: neither a traceback, nor a thread that takes no more questions."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    async with backed(ChatModels({"m": says})) as world:
+        commit, reached = world.log.commit, asyncio.Event()
+
+        async def hangs(appends: object) -> object:
+            reached.set()
+            return await asyncio.Event().wait()
+
+        world.log.commit = hangs  # type: ignore[method-assign, assignment]
+        asking = asyncio.create_task(world.backend.ask(world.ask(), NewStream()))
+        await reached.wait()
+        [accepting] = world.backend.asking._accepting
+        accepting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        world.log.commit = commit  # type: ignore[method-assign]
+        assert not world.backend.asking._accepting
+        assert not any(lock.locked() for lock in world.backend.asking._turns.values())
+    assert told == []

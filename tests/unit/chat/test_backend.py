@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,16 +14,20 @@ from headwater.chat.aside import KIND, Aside, Asides
 from headwater.chat.backend import meters_of
 from headwater.chat.turn import Plan
 from headwater.documents.reading import read_document
+from headwater.documents.records import Query as Find
 from headwater.documents.records import Scope
+from headwater.documents.search import Searcher
 from headwater.errors import HeadwaterError, InputError, ProviderError, StoreUnavailable
 from headwater.events import Done, Error, Event, JsonObject, Metadata, StreamId, Text, Usage
+from headwater.ids import new_stream_id
 from headwater.request import ChatRequest, decode_request, encode_request
 from headwater.store import open_store
 from headwater.store.database import database_url
 from headwater.streams import Fold, NewStream, StreamRecord, StreamSettings, Writer, fold
 from headwater.streams.log import Query
 from tests.integration.chat_kit import ChatModels
-from tests.integration.kit import eventually
+from tests.integration.kit import ScriptedProducer, eventually
+from tests.unit.documents.shelving import Subjects
 
 from .backing import QUIET, WITHIN_S, Gate, World, backed, says
 
@@ -505,3 +510,69 @@ async def test_the_same_bytes_while_they_are_being_read_are_not_read_twice(monke
         go_on.set()
         assert await first.channel.wait_end() == Done("stop")
         assert times == 1
+
+
+# ------------------------------------------------------------------------------------------------------ embedding
+
+
+class Hasty(Subjects):
+    """An embedder that takes so long that the document is gone meanwhile."""
+
+    def __init__(self, meanwhile: Callable[[], Awaitable[object]]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    async def embed(self, texts: Sequence[str]) -> list[bytes]:
+        await self._meanwhile()
+        return await super().embed(texts)
+
+
+async def test_documents_from_before_there_was_a_model_get_their_vectors() -> None:
+    async with backed(ChatModels({})) as world:
+        documents = [await world.upload(text) for text in ("A dog.", "A ship.", "Money.")]
+        world.backend.searcher = Searcher(world.store, Subjects())
+        await world.backend._embed_missing()
+        assert await world.backend.searcher.unembedded() == []
+        results = await world.backend.searcher.search(Find(Scope("", world.workspace.id), "hound", limit=1))
+        assert [found.document_id for found in results.found] == [documents[0].id]
+
+
+async def test_the_upkeep_ends_where_no_vector_can_be_made() -> None:
+    """Asked again at once it would ask the embedding service for ever."""
+    async with backed(ChatModels({})) as world:
+        document = await world.upload("A dog.")
+        embedder = Hasty(lambda: world.backend.shelf.delete("", document.id))
+        world.backend.searcher = Searcher(world.store, embedder)
+        await world.backend._embed_missing()
+        assert embedder.asked == ["A dog."]
+
+
+async def test_an_embedder_is_closed_with_the_backend() -> None:
+    """Its connections would stay open for as long as the process lives."""
+    embedder = Subjects()
+    async with backed(ChatModels({})) as world:
+        world.backend._embedder = embedder
+    assert embedder.closed
+
+
+# -------------------------------------------------------------------------------------------------------- at work
+
+
+async def test_only_answers_whose_stream_goes_on_are_at_work() -> None:
+    """A row may be behind: its process is gone, or has not settled it yet."""
+    gate = Gate()
+    async with backed(ChatModels({"m": gate})) as world:
+        asked = await world.backend.ask(world.ask(), NewStream())
+        await gate.reached.wait()
+        ended = (await world.hub.create(NewStream(), ScriptedProducer(says, ChatRequest("m", [])))).channel
+        await ended.wait_end()
+        for stream in (ended.id, new_stream_id(1)):
+            await world.backend.conversations.messages.add_turn(
+                "", world.thread.id, parent_id=None, content="q", stream_id=stream
+            )
+        for thread_id in (None, world.thread.id):
+            working = await world.backend.at_work("", thread_id=thread_id)
+            assert [each.stream.id for each in working] == [asked.channel.id]
+        gate.open.set()
+        await world.settled(asked.channel.id)
+        assert await world.backend.at_work("") == []

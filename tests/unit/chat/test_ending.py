@@ -146,3 +146,18 @@ async def test_other_batches_pass_as_they_are(batch: list[Event]) -> None:
 
     events = await events_of(Judged(produce))
     assert events[: len(batch)] == batch
+
+
+async def test_how_an_answer_ended_is_told_before_its_end_where_that_is_held() -> None:
+    """Whoever takes the stream up meanwhile must not make a whole answer of one that reached its limit."""
+
+    async def produce(writer: Writer) -> None:
+        writer.control.settle(Ledger())
+        writer.write([Text("Hello"), Usage(3, 2), Done("length")])
+
+    events = await events_of(Judged(produce))
+    assert events[-3:] == [
+        Metadata({"told": 5, "finish_reason": "length"}),
+        Metadata({"judged": True}),
+        Done("length"),
+    ]

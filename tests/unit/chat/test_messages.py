@@ -400,3 +400,13 @@ async def test_another_tenants_messages_are_unknown(asking: Asking, conversation
     theirs = await messages.add(BOB, his.id, parent_id=None, role="user", content="q")
     assert theirs.number == 1
     assert await asking.path() == [turn.question.id, answer_id]
+
+
+async def test_a_first_turn_that_was_taken_back_twice_leaves_an_empty_thread_that_goes_on(asking: Asking) -> None:
+    refused = await asking.ask("one?")
+    for _ in range(2):
+        await asking.messages.take_back(refused)
+        assert (await asking.leaf(), await asking.path()) == (None, [])
+    again = await asking.ask("two?")
+    await asking.messages.take_back(refused)
+    assert await asking.leaf() == again.answer.id

@@ -4,8 +4,10 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from headwater.chat.starts import Starts, digest_of
+from headwater.errors import StoreUnavailable
 from headwater.events import StreamId
 from headwater.store import Store, open_store
 from headwater.store.database import database_url
@@ -48,10 +50,29 @@ async def test_another_tenant_has_starts_of_its_own(opened: Store) -> None:
     await opened.close()
 
 
-async def test_many_at_once_get_different_epochs(opened: Store) -> None:
+@pytest.mark.parametrize("number", [5, 50])
+async def test_many_at_once_get_different_epochs(number: int, store: Store) -> None:
+    """A link that is shown to a class is opened by all of it, and without keys all of them are one tenant."""
+    starts = Starts(store)
+    epochs = await asyncio.gather(*(starts.note("t", "d", StreamId(str(n))) for n in range(number)))
+    assert sorted(epochs) == [1 + 256 * n for n in range(number)]
+
+
+async def test_who_is_always_too_late_is_told_to_come_again(opened: Store) -> None:
+    """The trigger is another process that takes each epoch first: what cannot be noted must not begin."""
+    async with opened.write() as connection:
+        await connection.execute(
+            text(
+                "CREATE TRIGGER faster BEFORE INSERT ON started WHEN NEW.stream_id = 'a' BEGIN INSERT INTO started"
+                " (tenant, digest, epoch, stream_id, at_ms) VALUES (NEW.tenant, NEW.digest, NEW.epoch, 'b', 0); END"
+            )
+        )
     starts = Starts(opened)
-    epochs = await asyncio.gather(*(starts.note("t", "d", StreamId(str(n))) for n in range(20)))
-    assert sorted(epochs) == [1 + 256 * number for number in range(20)]
+    with pytest.raises(StoreUnavailable, match="at once") as caught:
+        await starts.note("t", "d", A)
+    assert caught.value.retryable
+    assert await starts.newest("t", "d") is None
+    assert await starts.note("t", "d", C) == 1
     await opened.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any, get_args
 
 import pytest
@@ -277,3 +278,12 @@ async def test_a_thread_of_another_workspace_is_unknown_where_one_is_named(
     for ref in ("a\x00", "", 2**64):
         with pytest.raises(UnknownItem):
             await conversations.threads.get(ANN, ref)
+
+
+async def test_without_a_clock_of_ones_own_it_is_the_worlds(store: Store) -> None:
+    """Milliseconds: a thread from 1970 would be the first to expire."""
+    before = time.time_ns() // 1_000_000
+    conversations = Conversations(store)
+    workspace = await conversations.workspaces.create(ANN, name="now")
+    thread = await conversations.threads.create(ANN, workspace.id)
+    assert before <= thread.created_ms <= time.time_ns() // 1_000_000

@@ -330,3 +330,13 @@ def test_a_turn_survives_the_log() -> None:
     stored = decode_request(encode_request(request))
     assert plan_of(stored) == plan_of(request)
     assert stored.messages == request.messages
+
+
+async def test_a_begun_answer_that_nothing_goes_on_with_says_why_it_ends() -> None:
+    """Generated anew, its text would stand behind what was shown already."""
+    models = Models(says)
+    producer = TurnProducer(request_for(), models=models, passages=None)
+    events = await run(Continued(producer, [Metadata({"chat_id": 12}), Text("The ferry ")]))
+    assert isinstance(events[-1], Error)
+    assert (events[-1].reason, models.asked) == ("interrupted", [])
+    assert [event.text for event in events if isinstance(event, Text)] == ["The ferry "]

@@ -244,3 +244,10 @@ def test_assemble_choices_refusal_logprobs_and_fingerprint() -> None:
     assert third["finish_reason"] == "stop"
     assert answer["system_fingerprint"] == "fp"
     assert "usage" not in answer
+
+
+def test_half_a_surrogate_pair_does_not_end_the_viewer() -> None:
+    """Providers cut emojis in two, and what cannot be encoded would break off everything that follows."""
+    encoder = DIALECT.encoder(EncodeOptions())(View(fold([START])))
+    chunk = json.loads(encoder.encode(1, Text("a\ud83d")).decode().partition("data: ")[2])
+    assert ChatCompletionChunk.model_validate(chunk).choices[0].delta.content == "a�"

@@ -20,6 +20,7 @@ from headwater.request import decode_request
 from headwater.store import open_store
 from headwater.store.database import database_url
 from headwater.streams import Channel, Fold, Hub, Producer, StreamRecord, StreamSettings
+from headwater.streams.log import Query as LogQuery
 
 TEXT = "# Ferry\n\nThe ferry leaves at nine.\n\n# Prices\n\nA ticket costs twelve crowns.\n"
 STAGES = ["upload", "extraction", "chunking", "vectorization"]
@@ -228,3 +229,23 @@ async def test_the_same_bytes_are_read_anew_where_reading_them_failed(desk: Desk
     uploaded = await desk.ingest.begin(again)
     assert uploaded.channel.id != document.stream_id
     await uploaded.channel.wait_end()
+
+
+async def test_a_reading_under_way_is_not_begun_a_second_time(desk: Desk) -> None:
+    """As where another process of the same database takes up what waits."""
+    desk.embedding.gate = asyncio.Event()
+    document = await desk.add()
+    uploaded = await desk.ingest.begin(document)
+    await desk.ingest.take_up()
+    assert (await desk.shelf.get("t", document.id)).stream_id == uploaded.channel.id
+    assert len(await desk.hub.log.find(LogQuery(owner="t", limit=10))) == 1
+    desk.embedding.gate.set()
+    assert await uploaded.channel.wait_end() == Done("stop")
+
+
+async def test_an_empty_document_has_no_share_of_nothing(desk: Desk) -> None:
+    document, events = await desk.read(await desk.add(b"", "empty.txt"))
+    [first, *_] = [event for event in events if isinstance(event, Status)]
+    assert first.data == {"done": 0, "total": 0, "unit": "byte"}
+    assert isinstance(events[-1], Error)
+    assert document.passages == 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from headwater.documents.reading import Piece, Reading
 from headwater.documents.records import Found, Query, Results, Scope
 from headwater.documents.search import Searcher
 from headwater.documents.settings import DocumentSettings
@@ -272,3 +273,35 @@ async def test_pinned_text_is_not_repeated_where_passages_overlap(store: Store, 
     assert "".join(texts(results)) == whole.text
     for found in results.found:
         assert whole.text[found.start : found.end] == found.text
+
+
+async def test_a_passage_that_lies_within_the_one_before_is_not_said_again(
+    store: Store, shelf: Shelf, desk: Scope
+) -> None:
+    """It would fill the prompt with what the model has read already, and be a source without a text."""
+    text = "one two three four five"
+    document = await shelf.add(desk, name="a.txt", media_type="", content=text.encode(), pinned=True)
+    cuts = [(0, 13), (4, 13), (8, 23)]
+    pieces = [Piece(text=text[start:end], start=start, end=end, page=None, section="") for start, end in cuts]
+    assert await shelf.finish(document.id, 1, Reading(text=text, media_type="text/plain", pages=0, pieces=pieces))
+    found = (await Searcher(store).pinned(desk, confidential=True, limit_characters=100)).found
+    assert [(each.text, each.start, each.end) for each in found] == [("one two three", 0, 13), (" four five", 13, 23)]
+
+
+@pytest.mark.parametrize("local", [True, False])
+async def test_what_has_no_vectors_is_told_where_it_may_get_some(
+    local: bool, store: Store, shelf: Shelf, desk: Scope, other: Scope
+) -> None:
+    """Of all tenants: the upkeep goes by it."""
+    done = await place(shelf, desk, *ANIMALS)
+    public = await place(shelf, other, "A dog.")
+    secret = await place(shelf, desk, "A ship.", confidential=True)
+    await shelf.add(desk, name="unread.txt", media_type="", content=b"money")
+    searcher = await embedded(store, Subjects(local=local), done.id)
+    waiting = {(public.id, 1), (secret.id, 1)} if local else {(public.id, 1)}
+    assert set(await searcher.unembedded()) == waiting
+    assert len(await searcher.unembedded(1)) == 1
+    for id_, version in waiting:
+        await searcher.embed_document(id_, version, lambda _done, _total: None)
+    assert await searcher.unembedded() == []
+    assert await Searcher(store).unembedded() == []

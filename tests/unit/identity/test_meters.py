@@ -293,3 +293,17 @@ def test_periods_are_those_of_utc() -> None:
     assert period_end_ms("month", new_year) == ms(2026, 1, 1)
     assert period_end_ms("month", ms(2024, 2, 29)) == ms(2024, 3, 1)
     assert (period_start_ms("total", new_year), period_end_ms("total", new_year)) == (0, None)
+
+
+async def test_unwritten_usage_of_an_earlier_period_is_not_this_one_s(clock: ManualClock, store: Store) -> None:
+    """A database that is away over midnight must not close the next day's budget."""
+    stores = CountedStore(store)
+    meters = Meters(stores, SETTINGS, clock)
+    who = caller(budget_tokens=100, budget_period="day")
+    stores.away = True
+    today = period_start_ms("day", clock.ms)
+    for at_ms, tokens in ((today - 1, 500), (today, 30)):
+        await meters.settle(f"s{tokens}", ["key:1"], tokens=tokens, cost=0, at_ms=at_ms)
+    stores.away = False
+    assert (await meters.standing(who)).meters[0].used_tokens == 30
+    assert await meters.admit(who, 0)

@@ -332,6 +332,22 @@ async def test_no_provider_is_headwater_itself(
             await found_in(transport, environ, own_address=own, **around)
 
 
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "http://127.0.0.1:99999/v1",
+        "http://gpu:x",
+        "http://[::1/v1",
+    ],
+)
+async def test_an_address_that_is_none_is_not_our_own(transport: HttptoolsTransport, base_url: str) -> None:
+    """It is told as what it is, whatever this server's own address."""
+    mine = tables(mine={"type": "vllm", "base_url": base_url})
+    told = await refusal(transport, NOWHERE, own_address=("127.0.0.1", 8000), tables=mine)
+    assert told.startswith("providers.mine")
+    assert "own address" not in told
+
+
 async def test_a_key_that_no_header_can_hold(transport: HttptoolsTransport) -> None:
     """It would end the header and begin another (CWE-93). It is not repeated."""
     told = await refusal(transport, {"GROQ_API_KEY": "secret\r\nx-other: 1"})

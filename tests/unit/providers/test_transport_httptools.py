@@ -11,6 +11,7 @@ import pytest
 
 from headwater.errors import ProviderProtocolError, ProviderTruncated, ProviderUnreachable
 from headwater.providers import HttptoolsTransport, PoolLimits
+from headwater.providers.http_connection import HttpConnection
 from headwater.providers.ports import UpstreamRequest
 from tests.conformance.transports.kit import KeepingReceiver, chat_request, models_request
 from tests.upstream import Upstream
@@ -253,3 +254,21 @@ class TestRogueServers:
             rogue.transports[0].close()
             await receiver.until_over()
             assert isinstance(receiver.error, ProviderTruncated)
+
+
+async def test_a_connection_that_is_gone_before_its_turn_comes_is_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server at its limit accepts and resets at once: the exchange must be told, or its stream would hang."""
+
+    class Gone(HttpConnection):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            self.abort()
+
+    async with Rogue(OK) as rogue:
+        transport = HttptoolsTransport()
+        monkeypatch.setattr(transport, "_new_connection", lambda: Gone(transport, memoryview(bytearray(1024))))
+        receiver = await rogue.ask(transport)
+        assert isinstance(receiver.error, ProviderUnreachable)
+        assert "without an answer" in receiver.error.message
+        assert (transport.open_connections, rogue.reads) == (0, 0)
+        await transport.close()

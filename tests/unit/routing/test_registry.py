@@ -29,6 +29,7 @@ from headwater.streams.log import StreamRecord
 from headwater.streams.ports import Producer, Writer
 from headwater.tables import Price, ProviderTable, RouteTable, Target
 from tests.conformance.providers.kit import KeepingWriter
+from tests.integration.kit import eventually
 from tests.upstream import Upstream
 
 from .kit import Clock
@@ -492,6 +493,30 @@ class TestRecover:
             await producer.run(KeepingWriter(held=[Metadata({"id": "r1"})]))
         assert provider.abandoned == ["r1"]
 
+    async def test_an_answer_that_another_process_takes_up_is_not_stopped(self) -> None:
+        """A deploy ends this process while the lists are still being fetched: the generation goes on upstream."""
+
+        class Stopping(Lasting):
+            abandoned = False
+
+            def abandon(self, facts: dict[str, object]) -> None:
+                self.abandoned = True
+
+        provider = Stopping("a", "m1")
+        provider.gate = asyncio.Event()
+        registry = Registry([provider])
+        held = [Metadata({"id": "r1"}), Text("a")]
+        producer = registry.recover(record("a", "m1"), fold(held))
+        assert producer is not None
+        running = asyncio.create_task(producer.run(KeepingWriter(held=held)))
+        await eventually(lambda: provider.asked)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert not provider.abandoned
+        provider.gate.set()
+        await registry.close()
+
     async def test_what_cannot_be_recovered(self) -> None:
         registry = Registry([Listing("a", "m1")])
         assert registry.recover(record("gone", "m1"), Fold()) is None
@@ -513,3 +538,13 @@ async def test_two_providers_of_one_kind(  # as a gateway with two compatible se
         )
         assert await target(registry, "m2") == ("m2", "two", "m2")
         await registry.close()
+
+
+async def test_the_routes_of_models_that_no_table_names_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any caller may name any model behind a provider's prefix: each name kept would be memory for the asking."""
+    monkeypatch.setattr(module, "MAX_ROUTES", 2)
+    registry = Registry([Listing("a")])
+    for number in range(20):
+        assert await target(registry, f"a/m{number}") == (f"a/m{number}", "a", f"m{number}")
+        assert len(registry._lone_routes) <= 2
+    await registry.close()

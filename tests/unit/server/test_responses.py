@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+import httpx
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from headwater.dialects import DIALECTS, EncodeOptions
 from headwater.events import Done, Text
 from headwater.logs import MemoryLog
 from headwater.server.responses import AsgiSink, EventStreamResponse, before_disconnect
+from headwater.server.serving import Bind, Server
+from headwater.sse import Parser
 from headwater.streams import Channel, Hub, NewStream, StreamSettings, Writer
 from tests.integration.kit import eventually
 
@@ -198,3 +202,54 @@ async def test_before_disconnect_leaves_no_task_when_it_is_cancelled() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class Held:
+    """Holds a response's head back until the first of its body comes, as `GZipMiddleware` does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        held: list[Message] = []
+
+        async def later(message: Message) -> None:
+            held.append(message)
+            if message["type"] != "http.response.start":
+                for each in held:
+                    await send(each)
+                held.clear()
+
+        await self._app(scope, receive, later)
+
+
+@pytest.mark.parametrize("max_connections", [1, 100])
+async def test_a_middleware_that_holds_the_head_back_gets_the_whole_body(max_connections: int) -> None:
+    """Handed over to the transport, events would go out before the head (or twice, where they wait for it)."""
+    hub = Hub(MemoryLog(), StreamSettings(grace_s=0.0, max_connections=max_connections))
+    await hub.start()
+    go_on = asyncio.Event()
+
+    async def run(writer: Writer) -> None:
+        writer.write([Text("early")])
+        await go_on.wait()
+        writer.write([Text("late"), Done("stop")])
+
+    # Whoever is the only audience must not end it by changing the way in which it is served.
+    channel = await stream(hub, run, linger_s=0.0)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await response(hub, channel)(scope, receive, send)
+
+    ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    server = Server(Held(app), hub, Bind(port=0), ready=ready.set_result)
+    serving = asyncio.create_task(server.serve())
+    async with httpx.AsyncClient() as client, client.stream("GET", await ready) as answer:
+        messages, parser = [], Parser()
+        async for piece in answer.aiter_bytes():
+            messages += parser.feed(piece)
+            if any("early" in message.data for message in messages):
+                go_on.set()
+    assert [message.event for message in messages] == ["start", "text", "text", "usage", "done"]
+    server.stop()
+    await serving

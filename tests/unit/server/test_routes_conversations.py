@@ -21,9 +21,11 @@ from headwater.identity import IdentitySettings
 from headwater.ids import new_stream_id
 from headwater.request import ChatRequest
 from headwater.server import ServerSettings
+from headwater.server.routes_conversations import current
 from headwater.sse import Parser
-from headwater.streams import Writer
+from headwater.streams import NewStream, Writer
 from tests.integration.chat_kit import QUIET, ChatModels, Chatting, chatting
+from tests.unit.chat.backing import Gate, backed
 
 UNKNOWN = new_stream_id(1)
 SECRET = "s" * 32
@@ -609,3 +611,17 @@ async def test_the_description_is_whole() -> None:
         assert set(paths["/v1/threads/{thread}"]) == {"get", "patch", "delete"}
         assert set(paths["/v1/search"]) == {"get", "post"}
         assert paths["/v1/threads/{thread}/messages"]["post"]["responses"]["201"]
+
+
+async def test_an_answer_that_is_deleted_while_it_is_looked_at_is_left_out() -> None:
+    """The page is still worth showing: a 404 would hide the whole conversation."""
+    gate = Gate()
+    async with backed(ChatModels({"m": gate})) as world:
+        asked = await world.backend.ask(world.ask(), NewStream())
+        await gate.reached.wait()
+        messages = await world.messages()
+        assert asked.turn is not None
+        await world.backend.conversations.messages.delete("", asked.turn.answer.id)
+        gate.open.set()
+        await asked.channel.wait_end()
+        assert [message.role for message in await current(world.backend, messages)] == ["user"]

@@ -397,3 +397,45 @@ async def test_what_its_first_bytes_show_to_be_no_document_is_refused_at_once() 
         newer = f"/documents/{document['id']}/versions"
         assert (await refused(it, "POST", newer, status=415, files=[file(image)]))[0] == "document_refused"
         assert (await call(it, "GET", f"/documents/{document['id']}"))["newest_version"] == 1
+
+
+BOUNDARY = "multipart/form-data; boundary=b"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("multipart/form-data", b"--b--\r\n"),
+        (BOUNDARY, b"no boundary at all"),
+        (BOUNDARY, b'--b\r\nContent-Disposition: form-data; filename="a.txt"\r\n\r\ntext\r\n--b--\r\n'),
+        (BOUNDARY, b"--b\r\nbad header\r\n\r\ntext\r\n--b--\r\n"),
+        (BOUNDARY, b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n\r\n' * 21 + b"--b--\r\n"),
+    ],
+    ids=["no boundary named", "no boundary there", "no name", "no header", "too many files"],
+)
+async def test_a_form_that_cannot_be_read_is_the_callers_mistake(kind: str, body: bytes) -> None:
+    async with served() as it:
+        more = {"content": body, "headers": {"Content-Type": kind}}
+        told = (await call(it, "POST", "/documents", status=400, **more))["error"]
+        assert told["message"].startswith("the form cannot be read: ")
+        assert (await call(it, "GET", "/workspaces/default/documents"))["data"] == []
+
+
+async def test_a_body_that_is_no_form_is_a_document_within_the_same_bounds() -> None:
+    async with served(TINY) as it:
+        told = await refused(it, "POST", "/documents?name=a.txt", status=413, content=b"a" * 5001)
+        assert told == ("body_too_large", "file")
+        assert await named(it, 'attachment; filename="../b.txt"') == "b.txt"
+
+
+async def test_a_document_may_have_a_name_beyond_ascii() -> None:
+    """RFC 6266, section 4.3: who can read `filename*` prefers it. It is what our own downloads send."""
+    async with served(TINY) as it:
+        assert await named(it, disposition("grüße.txt")) == "grüße.txt"
+
+
+async def named(it: Chatting, header: str) -> str:
+    """What a document is called whose body came under this `Content-Disposition`."""
+    headers = {"Content-Disposition": header}
+    told = await call(it, "POST", "/documents", status=202, content=FERRY.encode(), headers=headers)
+    return str(told["data"][0]["name"])

@@ -274,3 +274,10 @@ async def test_two_processes_share_a_database(address: URL) -> None:
     assert [process.returncode for process in processes] == [0, 0]
     assert all(each == sorted(each) for each in numbers)
     assert sorted(numbers[0] + numbers[1]) == list(range(1, 61))
+
+
+async def test_a_missing_driver_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncpg", None)
+    with pytest.raises(ConfigError, match=r"install headwater\[postgres\]") as refused:
+        await open_store(database_url("postgresql://u:secret@127.0.0.1:1/x", Path()))
+    assert "secret" not in refused.value.message

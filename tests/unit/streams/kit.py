@@ -239,7 +239,12 @@ async def store(log: MemoryLog, record: StreamRecord, events: Sequence[Event], *
 class World:
     """Committer and generations without a hub and without a sweeper: time is what the test says it is."""
 
-    def __init__(self, log: FaultyLog | None = None, settings: StreamSettings | None = None) -> None:
+    def __init__(
+        self,
+        log: FaultyLog | None = None,
+        settings: StreamSettings | None = None,
+        on_end: Callable[[Channel], None] | None = None,
+    ) -> None:
         self.log = log if log is not None else FaultyLog()
         self.settings = settings or FAST
         self.committer = Committer(
@@ -248,7 +253,7 @@ class World:
             retry_s=self.settings.log_retry_s,
             timeout_s=self.settings.log_timeout_s,
         )
-        self.generations = Generations(self.committer, self.settings)
+        self.generations = Generations(self.committer, self.settings, on_end)
         self._made = 0
 
     @property

@@ -261,6 +261,23 @@ async def test_a_stopping_server_does_not_wait_for_a_broken_log(bench: Bench) ->
     assert stream.lost_with is not None
 
 
+async def test_a_log_that_stays_silent_is_told_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The sweeper asks every second for as long as the commit does not return."""
+    bench.log.gate = asyncio.Event()
+    one, two = bench.stream(), bench.stream()
+    one.write(Text("a"))
+    await _turns()
+    two.write(Text("x"))
+    late = asyncio.get_running_loop().time() + 30
+    for _ in range(3):
+        bench.committer.give_up_if_stuck(late)
+    assert [isinstance(stream.lost_with, LogUnavailable) for stream in (one, two)] == [True, True]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the log has not answered for 30 s; 2 streams break off"
+    ]
+    bench.log.gate.set()
+
+
 class PickyLog(FaultyLog):
     """Refuses one stream as no log may: by an exception for the whole group."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from headwater.errors import LogUnavailable, QueueFull
-from headwater.events import Done, Error, Start, StreamId, Text, Usage, encode_segment
+from headwater.events import Done, Error, Event, Start, StreamId, Text, Usage, encode_segment
 from headwater.request import ChatRequest, encode_request
-from headwater.streams import Append, Fold, StreamSettings, Writer
+from headwater.streams import Append, Channel, Fold, StreamSettings, Writer
 
 from .kit import FAST, MemorySink, Script, World, eventually, fill
 
@@ -245,3 +246,53 @@ async def test_a_stream_taken_up_keeps_its_priority() -> None:
         assert take_up(b"") == 3
         for generation in world.generations:
             generation.cancel()
+
+
+async def test_an_end_is_told_once_it_is_stored() -> None:
+    """Whoever bills by it must not be told of what a crash may still undo."""
+    told: list[list[Event]] = []
+    async with World(on_end=lambda channel: told.append(world.log.committed(channel.id))) as world:
+        script = Script()
+        generation = await world.create(script)
+        script.finish()
+        await generation.channel.wait_end()
+        assert [events[-1] for events in told] == [Done("stop")]
+
+
+async def test_who_listens_and_fails_costs_nobody_anything(caplog: pytest.LogCaptureFixture) -> None:
+    """The committer tells of the end: an error that came through would take the whole group's commit with it."""
+
+    def fail(channel: Channel) -> None:
+        raise RuntimeError(f"the bill of {channel.id} cannot be written")
+
+    async with World(on_end=fail) as world:
+        scripts = Script(), Script()
+        ending, other = [await world.create(script) for script in scripts]
+        for script in scripts:
+            await script.started.wait()
+        ending.writer.write([Text("a"), Done("stop")])
+        other.writer.write([Text("b")])
+        assert await ending.channel.wait_end() == Done("stop")
+        await other.writer.flush()
+        assert {each.stream for each in world.log.groups[-1]} == {ending.channel.id, other.channel.id}
+        assert (other.channel.failure, other.channel.next_seq) == (None, 2)
+    assert f"stream {ending.channel.id} failed" in caplog.text
+
+
+@pytest.mark.parametrize("listens", [True, False])
+async def test_an_end_whose_answer_was_lost_is_told_when_the_log_is_asked(listens: bool) -> None:
+    """The usage of such a stream would else be nobody's."""
+    told: list[str] = []
+    settings = msgspec.structs.replace(FAST, log_retry_s=0.0)
+    async with World(settings=settings, on_end=(lambda channel: told.append(channel.id)) if listens else None) as world:
+        script = Script()
+        generation = await world.create(script)
+        world.log.lie = 1
+        script.finish()
+        with pytest.raises(LogUnavailable):
+            await generation.channel.wait_end()
+        await script.stopped.wait()
+        assert told == []
+        for _ in range(2):
+            world.generations.has_ended(generation.channel.id)
+        assert (told, world.generations.unsettled) == ([generation.channel.id] if listens else [], {})

@@ -84,6 +84,14 @@ async def test_what_does_not_exist_is_unknown(hub: Hub) -> None:
             await act(StreamId("nope"), owner="")
 
 
+async def test_looking_for_a_stream_tells_no_owner_of_anothers(hub: Hub) -> None:
+    channel, _ = await hub.create(NewStream(owner="a"), Script())
+    stream = StreamId(channel.id)
+    assert await hub.find_stream(stream, owner="a") is channel
+    assert await hub.find_stream(stream, owner="b") is None
+    assert await hub.find_stream(StreamId("none"), owner="a") is None
+
+
 async def test_what_is_not_committed_does_not_exist(hub: Hub, log: FaultyLog) -> None:
     """P1: an id that a crash can take back is told to nobody."""
     log.gate = asyncio.Event()

@@ -456,3 +456,26 @@ async def test_a_known_stream_is_found_while_the_server_drains() -> None:
     with pytest.raises(IdempotencyMismatch):
         await hub.find(NewStream(idempotency_key="k", fingerprint="g"))
     await hub.shutdown(0)
+
+
+async def test_a_key_can_be_looked_up_without_making_anything(hub: Hub, log: FaultyLog) -> None:
+    """A caller that would have to prepare much asks first; `find` answers as `create` would."""
+    assert await hub.find(keyed()) is None
+    assert await hub.last_attempt(keyed()) is None
+    made = (await hub.create(keyed(), Script())).channel
+    groups = len(log.groups)
+    assert await hub.find(keyed()) is made
+    assert await hub.last_attempt(keyed()) is made
+    with pytest.raises(IdempotencyMismatch):
+        await hub.find(keyed(fingerprint="another"))
+    assert await hub.find(keyed(owner="stranger")) is None
+    assert len(log.groups) == groups
+
+
+async def test_a_failed_start_is_the_last_attempt_but_not_what_its_key_stands_for(hub: Hub) -> None:
+    failed = await _failed(hub, ProviderUnreachable("down"))
+    new = NewStream(idempotency_key="k", fingerprint="f", retry=True)
+    assert await hub.find(new) is None
+    last = await hub.last_attempt(new)
+    assert last is not None
+    assert last.id == failed.channel.id

@@ -34,6 +34,7 @@ from headwater.events import (
     Usage,
 )
 from headwater.streams import Channel, Fold, StreamSettings
+from headwater.streams.admission import Gate
 from headwater.streams.committer import Committer
 from headwater.streams.lifecycle import Signal
 from headwater.streams.ports import Watch
@@ -596,3 +597,15 @@ class TestControl:
         writer.write([Text("b")])
         assert writer.control.first_content_s is not None
         await writer.flush()
+
+
+async def test_a_slot_is_lent_where_there_is_one(bench: Bench) -> None:
+    """A producer lends its slot while it waits for something else; a stream that only gets its end has none."""
+    writer = bench.writer()
+    writer.control.lend_slot(True)
+    gate = Gate(1, 1)
+    writer.slot = gate.enter()
+    writer.control.lend_slot(True)
+    assert gate.running == 0
+    writer.control.lend_slot(False)
+    assert gate.running == 1

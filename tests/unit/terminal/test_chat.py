@@ -10,11 +10,16 @@ import pytest
 from rich.console import Console
 
 from headwater.client import HeadwaterClient, Reconnect
-from headwater.errors import QueueFull
+from headwater.errors import ConnectionLost, QueueFull
 from headwater.events import Done, Error, Event, Start, Text, Usage
-from headwater.terminal.chat import Conversation
+from headwater.terminal import exits
+from headwater.terminal.chat import HELP, Conversation, chat
 from headwater.terminal.display import Display
+from headwater.terminal.exits import FINE, INTERRUPTED, MISUSED
 from tests.unit.client.scripted import ANSWER, STREAM, answer, frames, in_turn, info, refused, serving, sse
+from tests.upstream import closed_url
+
+from .commands import Keyboard, beside, ctrl_c_works
 
 RESET = b'event: reset\ndata: {"type":"reset","reason":"epoch_changed"}\n\n'
 CANCELLED: list[Event] = [Start(STREAM, "m", 1), Text("Hel"), Usage(1, 1), Done("cancelled")]
@@ -123,3 +128,57 @@ async def test_a_cancellation_stops_the_answer_at_the_server_and_shows_its_end()
     assert [request.path.rpartition("/")[2] for request in server.requests] == ["streams", "events", "cancel", "events"]
     assert server.requests[-1].query["after"] == "1.1"
     assert notes.getvalue().splitlines() == ["1 + 1 tokens", "(cancelled)"]
+
+
+# ------------------------------------------------------------------------------------------------ the whole command
+
+LIST = answer(200, {"object": "list", "data": [], "has_more": False})
+TURN = (answer(201, info()), sse(frames(ANSWER)))
+
+
+def test_a_person_asks_and_leaves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(
+        "sys.stdin", Keyboard("", "  ", "/model mine", "one", "two", "/nonsense", "/quit", "never asked")
+    )
+    with beside(in_turn(LIST, *TURN, refused(429, "queue_full", "all places are taken"))) as server:
+        assert chat("", url=server.url, key="") == FINE
+    starts = [request for request in server.requests if request.method == "POST"]
+    assert [json.loads(start.body)["model"] for start in starts] == ["mine", "mine"]
+    assert [asked(start.body)[-1][1] for start in starts] == ["one", "two"]
+    out, notes = capsys.readouterr()
+    assert out.count("Hello …") == 1
+    assert "all places are taken" in notes
+    assert notes.count(HELP) == 2
+
+
+def test_the_end_of_the_input_leaves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", Keyboard("/clear"))
+    with beside(in_turn(LIST)) as server:
+        assert chat("", url=server.url, key="") == FINE
+
+
+def test_ctrl_c_at_the_prompt_leaves(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", Keyboard("one", ends_with_ctrl_c=True))
+    with beside(in_turn(LIST, *TURN)) as server, ctrl_c_works():
+        assert chat("", url=server.url, key="") == INTERRUPTED
+    assert "Hello …" in capsys.readouterr().out
+
+
+def test_a_pipe_gets_one_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for ending, code in ((ANSWER, FINE), (CANCELLED, INTERRUPTED), (FAILED, exits.FAILED)):
+        monkeypatch.setattr("sys.stdin", io.StringIO("one\n"))
+        with beside(in_turn(LIST, answer(201, info()), sse(frames(ending)))) as server:
+            assert chat("", url=server.url, key="") == code
+    assert capsys.readouterr().out.startswith("Hello …")
+
+
+def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", Keyboard("one"))
+    with pytest.raises(ConnectionLost, match="headwater serve"):
+        chat("", url=closed_url(), key="")
+
+
+def test_nothing_to_ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(" \n"))
+    assert chat("", url=closed_url(), key="") == MISUSED
+    assert "nothing to ask" in capsys.readouterr().err

@@ -1,12 +1,16 @@
-"""What the banner says of an earlier process's streams, and of who is let in."""
+"""What the banner says: of an earlier process's streams, of what is kept, and of who is let in."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 
 from headwater.config import load_settings
+from headwater.runtime import open_runtime
 from headwater.streams import RecoveryReport
-from headwater.terminal.serve import _access, _recovered
+from headwater.terminal.serve import _access, _database, _recovered, banner
 
 
 @pytest.mark.parametrize(
@@ -36,3 +40,23 @@ def test_only_what_happened_is_told(continued: int, restarted: int, interrupted:
 )
 def test_who_is_let_in_is_told_without_any_key(values: dict[str, str], said: str) -> None:
     assert _access(load_settings(**values)) == said
+
+
+async def test_the_banner_tells_what_came_of_the_last_process(tmp_path: Path) -> None:
+    async with open_runtime(load_settings(log="memory", data_dir=tmp_path), chat=False) as runtime:
+        told = dict(banner("http://127.0.0.1:1", runtime))
+        assert "recovered" not in told
+        again = msgspec.structs.replace(runtime, recovered=RecoveryReport(continued=0, restarted=2, interrupted=1))
+        assert dict(banner("http://127.0.0.1:1", again))["recovered"] == "2 streams restarted, 1 ended as interrupted"
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"database_url": "postgresql://ann:secret@db/x"}, "conversations and documents in database_url"),
+        ({"data_dir": "/here"}, "conversations and documents: sqlite in /here"),
+        ({"log": "memory"}, "conversations and documents: memory: nothing survives a restart"),
+    ],
+)
+def test_where_conversations_are_kept_is_told_without_a_password(values: dict[str, str], said: str) -> None:
+    assert _database(load_settings(**values)) == said
