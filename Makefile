@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint format types bench docs build clean node postgres
+.PHONY: help serve page test lint format types bench docs build clean node postgres browser
 
 UV := scripts/uv
 ARGS ?=
@@ -23,12 +23,17 @@ help: ## list the targets
 # Packages are compiled when they are installed, so that no start has to do it (3 s of CPU).
 SYNC := $(UV) sync --frozen --inexact --quiet --compile-bytecode
 
-serve: ## start the server; flags in ARGS
+serve: ## build the page where that is possible, and start the server; flags in ARGS
 	@$(SYNC) --no-dev
+	@$(UV) run --no-sync python scripts/build_page.py --if-possible
 	@$(UV) run --no-sync headwater serve $(ARGS)
 
-test: node postgres ## run all tests with coverage; more pytest arguments in PYTEST_ARGS
+page: ## build the chat page and the dashboard, unless nothing changed
+	@$(RUN) python scripts/build_page.py
+
+test: node postgres browser ## run all tests with coverage; more pytest arguments in PYTEST_ARGS
 	@$(SYNC)
+	@$(RUN) python scripts/build_page.py --if-possible
 	@$(RUN) pytest -n 2 --dist loadgroup --cov --cov-report term $(PYTEST_ARGS)
 
 # A machine without these programs, or without a way to the npm registry, still runs every other test; see
@@ -43,20 +48,29 @@ node:
 postgres:
 	@scripts/tools postgres
 
-lint: ## style, import rules, sizes, lock file
+browser:
+	@scripts/tools browser
+
+# TypeScript is checked where there is npm or a way to get it, and always under CI; see scripts/npm.py.
+NPM := $(RUN) python scripts/npm.py
+
+lint: ## style, import rules, sizes, lock files
 	@$(RUN) ruff check $(PY_FILES)
 	@$(RUN) ruff format --check $(PY_FILES)
 	@$(RUN) lint-imports
 	@$(RUN) python scripts/check_sizes.py
 	@$(RUN) python scripts/check_tree.py
 	@$(UV) lock --check --quiet
+	@$(NPM) run --silent lint --workspaces --if-present
 
-format: ## let ruff mend what it can
+format: ## let ruff and prettier mend what they can
 	@$(RUN) ruff check --fix $(PY_FILES)
 	@$(RUN) ruff format $(PY_FILES)
+	@$(NPM) run --silent format --workspaces --if-present
 
-types: ## mypy --strict
+types: ## mypy --strict, and tsc for the page and the client
 	@$(RUN) mypy
+	@$(NPM) run --silent check --workspaces --if-present
 
 bench: ## measure; prints one table (under three minutes)
 	@scripts/tools bench
@@ -70,4 +84,4 @@ build: ## wheel and source distribution into dist/
 	@$(UV) build --quiet
 
 clean: ## remove what the targets above made
-	@rm -rf dist site .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf dist build site src/headwater/server/page_files .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -14,6 +14,7 @@ from tests.postgres import postgres, postgres_url, shared_postgres_url  # noqa: 
 from tests.programs import ROOT, wanted
 
 NODE_MODULES = ROOT / "tests" / "node" / "node_modules"
+PAGE = ROOT / "src" / "headwater" / "server" / "page_files" / "index.html"
 
 
 def _missing() -> dict[str, str]:
@@ -23,7 +24,10 @@ def _missing() -> dict[str, str]:
         if path is None:
             missing.setdefault(marker, f"no `{program}`")
     if not NODE_MODULES.is_dir():
-        missing.setdefault("node", "no tests/node/node_modules (`make test` installs it)")
+        for marker in ("node", "browser"):
+            missing.setdefault(marker, "no tests/node/node_modules (`make test` installs it)")
+    if not PAGE.is_file():
+        missing.setdefault("browser", "the page is not built (`make page` builds it)")
     return missing
 
 

@@ -109,7 +109,8 @@ async def people() -> AsyncIterator[People]:
         models,
         # What hangs here hangs for the whole module.
         streams=StreamSettings(heartbeat_s=30.0, grace_s=0.5, idle_timeout_s=3600.0),
-        server=ServerSettings(admin_keys=(ADMIN,)),
+        # The pages are files that everybody has.
+        server=ServerSettings(admin_keys=(ADMIN,), page=False),
         identity=callers,
         routes=RouteTables(registry, RouteStore(registry, None)),
         connected=True,

@@ -10,6 +10,7 @@ In a test::
         upstream.active                                   # chat answers under way now
         upstream.aborted                                  # answers whose client left before their end
         upstream.requests                                 # Recorded(method, path, headers, body, key), in order
+        upstream.let("key", 5)                                # five more writes of a `gated` answer; without 5 the rest
         await upstream.until(lambda: upstream.aborted == 1)   # re-checked at every change; TimeoutError after 10 s
 
 As a process: ``python -m tests.upstream --port 0`` prints its URL as the first line and serves until killed.
@@ -28,9 +29,10 @@ A model whose name starts with ``missing`` is answered 404 as the real ones do.
 ``Upstream(models=[…])`` sets the model list; ``Upstream(default=Script(…))`` the script of plain messages.
 
 **Scripts.** When the last user message is JSON with a key ``script``, that object (all fields optional) decides;
-`prompt(**fields)` builds such a message. Otherwise the default script does. See `Script` for the fields:
+`prompt(**fields)` builds such a message. Otherwise ``upstream.scripts[message]`` does, or the default script.
+See `Script` for the fields:
 ``tokens text seed delay_ms first_delay_ms head_delay_ms reasoning refusal tool_calls n usage logprobs
-finish_reason batch fault fault_times fault_after echo_prefix key``. The text follows from ``seed`` alone:
+finish_reason batch fault fault_times fault_after echo_prefix gated key``. The text follows from ``seed`` alone:
 `Script.pieces()` are its tokens and `Script.answer()` is the whole text, for every choice the same. Where the prompt
 ends with an assistant message that is the beginning of that text, only the rest is answered, as models with prefix
 support do (all of it with ``echo_prefix``, as Mistral).

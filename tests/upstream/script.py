@@ -25,7 +25,8 @@ class Script(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
     Times are milliseconds: `head_delay_ms` before the response head, `first_delay_ms` between the head and the
     first token, `delay_ms` between tokens. `batch` tokens (each its own frame) share one write. `usage=None`
-    follows the request's `stream_options`. `reasoning` is a text, sent before the answer word by word.
+    follows the request's `stream_options`. `reasoning` is a text, sent before the answer word by word. `gated`: each
+    write after the head waits for `Upstream.let(key, …)`; with a `delay_ms` a write is a token.
     """
 
     tokens: int = 24
@@ -46,6 +47,7 @@ class Script(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     fault_times: int | None = None
     fault_after: int | None = None
     echo_prefix: bool = False
+    gated: bool = False
     key: str = ""
 
     def pieces(self) -> list[str]:

@@ -22,6 +22,7 @@ from .script import Script, script_of
 
 MODELS = ["fake-1", "fake-mini"]
 KEPT_REQUESTS = 10_000
+GATE_S = 300.0
 
 
 class Recorded(NamedTuple):
@@ -59,6 +60,7 @@ class Upstream:
         port: int = 0,
     ) -> None:
         self.default = default or Script()
+        self.scripts: dict[str, Script] = {}
         self.models = models if models is not None else list(MODELS)
         self.requests: list[Recorded] = []
         self.attempts = 0
@@ -70,6 +72,7 @@ class Upstream:
         self._ssl = ssl
         self._address = (host, port)
         self._by_key: Counter[str] = Counter()
+        self._let: Counter[str] = Counter()
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._server: asyncio.Server | None = None
 
@@ -111,6 +114,16 @@ class Upstream:
             async with asyncio.timeout(timeout_s):
                 await future
 
+    def let(self, key: str, writes: int = 1_000_000) -> None:
+        """Let so many further writes of the `gated` answers of `key` out; as good as all unless told."""
+        self._let[key] += writes
+        self.changed()
+
+    async def pass_gate(self, script: Script) -> None:
+        while script.gated and self._let[script.key] <= 0:
+            await self.until(lambda: self._let[script.key] > 0, timeout_s=GATE_S)
+        self._let[script.key] -= script.gated
+
     async def close_idle(self) -> None:
         """Close the kept connections that carry no request, and wait until the client has noticed."""
         idle = [connection for connection in self.connections if connection.idle]
@@ -124,6 +137,7 @@ class Upstream:
     def reset(self) -> None:
         self.requests.clear()
         self._by_key.clear()
+        self._let.clear()
         self.attempts = self.aborted = 0
 
     def changed(self) -> None:
@@ -143,7 +157,7 @@ class Upstream:
         chat = chat_format(path)
         key = (chat or openai_format).key_of(headers)
         body = _decode(raw)
-        script = script_of(chat.prompt_of(body), self.default) if chat else Script()
+        script = self._script(chat.prompt_of(body)) if chat else Script()
         if len(self.requests) < KEPT_REQUESTS:
             self.requests.append(Recorded(method, path, headers, body, script.key, query))
         if chat:
@@ -166,6 +180,9 @@ class Upstream:
         if faults.keys() & Connection.SILENT:
             return None, script
         return chat_plan(path, chat.body_of(path, body), script, faults, key), script
+
+    def _script(self, text: str | None) -> Script:
+        return script_of(text, self.scripts.get(text or "", self.default))
 
     def counters(self) -> dict[str, Any]:
         return {
@@ -284,9 +301,11 @@ class Connection(asyncio.Protocol):
         if found is None:
             await self._say_nothing(script.faults())
             return
-        for frame in found.writes:
+        for at, frame in enumerate(found.writes):
             if frame.delay_ms:
                 await asyncio.sleep(frame.delay_ms / 1000)
+            if at:
+                await self._upstream.pass_gate(script)
             self._transport.write(frame.data)
             if "slow_drip" in script.fault or "chunk_bytes" in script.fault:
                 await asyncio.sleep(0)

@@ -34,6 +34,9 @@ class Server(Group):
     host: str = setting(SERVER, "127.0.0.1", "Address to listen on.", min_length=1)
     port: int = setting(SERVER, 8000, "TCP port; 0 takes a free one.", ge=0, le=65535)
     log_level: LogLevel = setting(SERVER, "info", "Least severe message to report.")
+    page: bool = setting(
+        SERVER, True, "Serve the chat page at `/` and the dashboard at `/dashboard`; else `/` leads to `/api-docs`."
+    )
 
 
 class Access(Group):

@@ -23,10 +23,11 @@ from ..errors import AdminRequired, HeadwaterError, OriginRefused, ScopeMissing,
 from ..identity import Identity, Principal
 from . import api_docs
 from .errors import exception_response
+from .page import Pages
 
 PROBES = frozenset({"/health", "/ready"})
 OPEN_PATHS = PROBES | {"/", api_docs.PATH, "/openapi.json"}
-"""Probes carry no keys, a browser that opens the API's pages has none yet, and none of these tells anything private."""
+"""Probes carry no keys, a browser that opens a page has none yet, and none of these tells anything private."""
 
 TICKET = "ticket"
 """Query parameter of a ticket."""
@@ -41,6 +42,7 @@ class Access:
     """401 without a valid key, token or ticket where one is needed; 403 for what its scopes do not hold.
 
     Where none is needed and `single_user` is set, Host and Origin are checked (`OriginRules`), else nothing.
+    `pages`: those that come with the server are open, like `OPEN_PATHS`.
     """
 
     def __init__(
@@ -51,9 +53,11 @@ class Access:
         single_user: bool = False,
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
+        pages: Pages | None = None,
     ) -> None:
         self._app = app
         self._identity = identity
+        self._pages = pages
         self._origins = OriginRules(hosts=hosts, origins=origins) if single_user else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +80,7 @@ class Access:
         identity = self._identity
         # An application that has signed its user in needs a key where the settings say so, and no other.
         if identity.configured or (_OWNER not in scope and await identity.needs_key()):
-            if not _is_open(path):
+            if not self._is_open(path):
                 _tell(scope, self._identity, await self._shown(scope, path, ticket))
         elif self._origins is None:
             _tell(scope, identity, identity.anonymous)
@@ -84,6 +88,11 @@ class Access:
             raise OriginRefused(refusal)
         else:
             _tell(scope, identity, identity.single_user)
+
+    def _is_open(self, path: str) -> bool:
+        if path in OPEN_PATHS or path.startswith(f"{api_docs.ASSETS}/"):
+            return True
+        return self._pages is not None and self._pages.serves(path)
 
     async def _shown(self, scope: Scope, path: str, ticket: str | None) -> Principal:
         """By a header, else by a ticket in the address."""
@@ -131,10 +140,6 @@ def below_mount(scope: Scope, path: str) -> str:
 
 def _path(scope: Scope) -> str:
     return below_mount(scope, str(scope["path"]))
-
-
-def _is_open(path: str) -> bool:
-    return path in OPEN_PATHS or path.startswith(f"{api_docs.ASSETS}/")
 
 
 def _presented_key(scope: Scope) -> bytes:

@@ -1,4 +1,4 @@
-"""The API's own pages: `/api-docs` in the browser, and the way there from `/`.
+"""The API's own pages: `/api-docs` in the browser, and the way there from `/` where there is no chat page.
 
 The script and style of Swagger UI come with a Python package and are served from here: a page of this server asks no
 other host, works without a network, and runs nobody else's script beside the API.
@@ -17,12 +17,13 @@ PATH = "/api-docs"
 ASSETS = f"{PATH}/assets"
 
 
-def install(app: FastAPI) -> None:
-    """Add the pages to an app whose own `docs_url` is off."""
+def install(app: FastAPI, *, from_root: bool) -> None:
+    """Add the pages to an app whose own `docs_url` is off. `from_root`: whether `/` leads to them."""
+    if from_root:
 
-    @app.get("/", include_in_schema=False)
-    async def index(request: Request) -> RedirectResponse:
-        return RedirectResponse(_here(request) + PATH)
+        @app.get("/", include_in_schema=False)
+        async def index(request: Request) -> RedirectResponse:
+            return RedirectResponse(_here(request) + PATH)
 
     @app.get(PATH, include_in_schema=False)
     async def page(request: Request) -> HTMLResponse:

@@ -24,6 +24,7 @@ from .connections import Connections
 from .envelope import Envelope
 from .limits import RequestLimits
 from .own_forms import OwnForms, Place
+from .page import Pages
 from .ports import ChatServices, ModelDirectory, RouteDirectory, Services
 from .settings import ServerSettings
 
@@ -84,16 +85,21 @@ def create_app(
         places += PLACES
         for router in chat_routers(services, chat):
             app.include_router(router)
-    api_docs.install(app)
+    pages = Pages(chat=chat is not None) if settings.page else None
+    if pages is not None:
+        app.include_router(pages.routes())
+    api_docs.install(app, from_root=pages is None or not pages.has_chat)
     errors.install(app)
     openapi.install(app, bodies, keys_needed=identity.configured)
-    _add_layers(app, settings, identity, takes_documents=chat is not None)
+    _add_layers(app, settings, identity, pages, takes_documents=chat is not None)
     # Whatever is refused, by whichever layer, in the form of the reference that is spoken there.
     app.add_middleware(OwnForms, places=places)
     return app
 
 
-def _add_layers(app: FastAPI, settings: ServerSettings, identity: Identity, *, takes_documents: bool) -> None:
+def _add_layers(
+    app: FastAPI, settings: ServerSettings, identity: Identity, pages: Pages | None, *, takes_documents: bool
+) -> None:
     """Innermost first. Refusals pass through CORS, so that a page can read why it was refused."""
     app.add_middleware(
         RequestLimits,
@@ -107,6 +113,7 @@ def _add_layers(app: FastAPI, settings: ServerSettings, identity: Identity, *, t
         single_user=settings.single_user,
         hosts=(settings.host, *settings.allowed_hosts),
         origins=settings.cors_origins,
+        pages=pages,
     )
     if settings.cors_origins:
         app.add_middleware(

@@ -20,6 +20,7 @@ from ..errors import ConfigError, LogError, StoreUnavailable
 from ..providers.discovery import BUILT_IN
 from ..runtime import Runtime, open_runtime
 from ..server.handoff import HttpLimits
+from ..server.page import is_built
 from ..server.serving import Bind, Server, listen, loop_factory, raise_descriptor_limit
 from ..streams import RecoveryReport
 
@@ -82,11 +83,18 @@ def banner(url: str, runtime: Runtime) -> list[tuple[str, str]]:
         ("durability", settings.durability),
         ("chat", _database(settings)),
         ("access", _access(settings, keys_kept=runtime.keys_kept)),
+        *([("page", _page(url))] if settings.page else []),
         ("API", f"{url}/v1, documented at {url}/api-docs"),
     ]
     if recovered.continued or recovered.restarted or recovered.interrupted:
         lines.append(("recovered", _recovered(recovered)))
     return lines
+
+
+def _page(url: str) -> str:
+    if not is_built():
+        return "not built here: `make serve` and scripts/build_page.py build it; packages come with it"
+    return f"{url}/ in a browser, the dashboard at {url}/dashboard"
 
 
 def _database(settings: Settings) -> str:

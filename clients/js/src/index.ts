@@ -1,0 +1,10 @@
+export { createClient } from "./client.js";
+export { HeadwaterError, errorFrom } from "./errors.js";
+export type * from "./events.js";
+export { applyEvent, emptyAnswer } from "./fold.js";
+export type { AnswerState, Phase, ToolCallState } from "./fold.js";
+export { accumulateChunks, processSSEStream } from "./openai.js";
+export type { ChatChunk, ChatCompletion } from "./openai.js";
+export { ParseError, createParser } from "./parser.js";
+export type { Parser, ParserOptions, SseMessage } from "./parser.js";
+export type * from "./types.js";

@@ -1,0 +1,44 @@
+"""What the scripted model says where a person may look at it: pictures for the documentation show these."""
+
+TIDES = """\
+The tides follow the **Moon**, and to a lesser degree the Sun.
+
+1. The Moon pulls the near side of the Earth more strongly than its centre, and the centre more than the far side.
+2. So the water is stretched into two bulges, and the Earth turns below them: two high tides a day.
+3. Sun and Moon pull together at new and full moon, which makes *spring tides*.
+
+| tide | when | range |
+|---|---|---|
+| spring | new and full moon | large |
+| neap | half moon | small |
+
+The pull falls with the cube of the distance, $F \\propto \\frac{M}{r^3}$, so the near Moon wins over the heavy Sun.
+"""
+
+INTERVALS = """\
+Sort by the beginning, then join each interval to the last one where they touch:
+
+```python
+def merge(intervals):
+    merged = []
+    for start, end in sorted(intervals):
+        if merged and start <= merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([start, end])
+    return merged
+```
+
+It takes `O(n log n)` time, which is the sorting's.
+"""
+
+FERRY = """\
+# Ferry to Heron Island
+
+The ferry leaves Alder Quay at 07:40 and 16:10 every day except Monday.
+The crossing takes 55 minutes. A return ticket costs 18 euros.
+
+# Bicycles
+
+Bicycles travel free of charge, but there are only twelve places for them.
+"""

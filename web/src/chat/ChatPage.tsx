@@ -1,0 +1,152 @@
+import { Upload } from "lucide-react";
+import { type ReactNode, type RefObject, useEffect } from "react";
+import { useStore } from "zustand";
+import { noteFailure } from "../api/server";
+import { moveAttachments } from "../composer/attachments";
+import { Composer, type ComposerHandle } from "../composer/Composer";
+import { useTranslate } from "../i18n";
+import { texts } from "../i18n/texts";
+import { ask, newThread, type Question, stopThread } from "../store/asking";
+import { conversations, EMPTY, openConversation } from "../store/conversations";
+import { moveDraft } from "../store/drafts";
+import { goTo, type Place } from "../store/navigation";
+import { notify } from "../store/notices";
+import { threadList } from "../store/threads";
+import { Button, Spinner } from "../ui/controls";
+import { useMedia } from "../ui/hooks";
+import { messageOf } from "../ui/messageOf";
+import { ConnectionBanner } from "./ConnectionBanner";
+import { EmptyState } from "./EmptyState";
+import { MessageList } from "./MessageList";
+import { EDIT_LAST } from "./Question";
+import { loadMarkdown, ProseReady } from "./Prose";
+import { TopBar } from "./TopBar";
+import { useDrop } from "./useDrop";
+import { useAnswerOver, useWatched } from "./useAnswer";
+import "./chat.css";
+import "./messages.css";
+
+interface ChatPageProps {
+  readonly place: Place;
+  readonly narrow: boolean;
+  readonly sidebar: boolean;
+  readonly composer: RefObject<ComposerHandle | null>;
+}
+
+export function ChatPage({ place, narrow, sidebar, composer }: ChatPageProps): ReactNode {
+  const t = useTranslate(texts);
+  const { thread } = place;
+  const conversation = useStore(conversations, (state) => (thread ? state.byThread[thread] : undefined)) ?? EMPTY;
+  const listed = useStore(threadList, (state) => state.threads.find((each) => each.id === thread));
+  const touch = useMedia("(pointer: coarse)");
+  const { over: dropping, ...drop } = useDrop((files) => composer.current?.addFiles(files));
+
+  useEffect(() => {
+    if (!thread) return;
+    void openConversation(thread).catch(noteFailure);
+    void loadMarkdown();
+  }, [thread]);
+  useEffect(() => {
+    document.title = listed?.title ? `${listed.title} · Headwater` : "Headwater";
+  }, [listed?.title]);
+
+  const live = conversation.messages.findLast((message) => message.status === "streaming");
+  const watched = useWatched(live?.stream_id ?? null);
+  const over = useAnswerOver(watched);
+  const sending = conversation.pending !== undefined && conversation.pending.error === undefined;
+  const busy = sending || (live !== undefined && !over);
+
+  const fail = (error: unknown): unknown => notify(t("failed", { message: messageOf(error) }), { tone: "danger" });
+  const send = async (question: Question): Promise<void> => {
+    const target = thread ?? (await newThread());
+    if (target !== thread) goTo(target, { replace: true });
+    await ask(target, question);
+  };
+  const threadForFiles = async (): Promise<string> => {
+    if (thread) return thread;
+    const target = await newThread();
+    moveDraft(undefined, target);
+    moveAttachments("", target);
+    goTo(target, { replace: true });
+    return target;
+  };
+  const empty = !conversation.messages.length && !conversation.pending;
+  const begun = thread === undefined || (conversation.origin === "server" && empty);
+
+  return (
+    <main className="chat" {...drop}>
+      <TopBar thread={listed} narrow={narrow} sidebar={sidebar} />
+      <ConnectionBanner live={live} />
+      {begun ? (
+        <EmptyState
+          onAsk={(text) => void send({ text, parts: [] }).catch(fail)}
+          onUpload={() => composer.current?.browse()}
+        />
+      ) : empty ? (
+        <Opening error={conversation.error} onRetry={() => void openConversation(thread).catch(noteFailure)} />
+      ) : (
+        <ProseReady key={thread} early={conversation.pending !== undefined} fallback={<Loading />}>
+          <MessageList thread={thread} conversation={conversation} target={place.message} live={busy} />
+        </ProseReady>
+      )}
+      <div className="composer-frame">
+        <Composer
+          key={thread ?? ""}
+          ref={composer}
+          thread={thread}
+          busy={busy}
+          onSend={(question) => void send(question).catch(fail)}
+          onStop={() => thread && void stopThread(thread).catch(fail)}
+          onBegin={() => void loadMarkdown()}
+          onEditLast={() => dispatchEvent(new Event(EDIT_LAST))}
+          threadForFiles={threadForFiles}
+        />
+        <p className="composer-hint">{touch ? t("composerHintTouch") : t("composerHint")}</p>
+      </div>
+      {dropping ? (
+        <div className="drop-zone" aria-hidden="true">
+          <Upload size={28} />
+          <span>{t("dropHere")}</span>
+        </div>
+      ) : null}
+    </main>
+  );
+}
+
+function Waiting(): ReactNode {
+  const t = useTranslate(texts);
+  return (
+    <p role="status">
+      <Spinner /> {t("loading")}
+    </p>
+  );
+}
+
+const Loading = (): ReactNode => (
+  <div className="opening">
+    <Waiting />
+  </div>
+);
+
+interface OpeningProps {
+  readonly error: unknown;
+  readonly onRetry: () => void;
+}
+
+function Opening({ error, onRetry }: OpeningProps): ReactNode {
+  const t = useTranslate(texts);
+  return (
+    <div className="opening">
+      {error === undefined ? (
+        <Waiting />
+      ) : (
+        <div className="error-status" role="alert">
+          <div>
+            <strong>{t("failed", { message: messageOf(error) })}</strong>
+          </div>
+          <Button onClick={onRetry}>{t("retry")}</Button>
+        </div>
+      )}
+    </div>
+  );
+}

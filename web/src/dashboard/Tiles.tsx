@@ -1,0 +1,131 @@
+/** The figures of this moment. */
+
+import type { ReactNode } from "react";
+import { useLanguage, useTranslate } from "../i18n";
+import { TARGETS } from "./Charts";
+import { formatBytesRate, formatCount, formatMs, formatRate, formatShare } from "./format";
+import type { Duration, Summary } from "./shapes";
+import { texts } from "./texts";
+
+export function Tiles({ summary }: { readonly summary: Summary }): ReactNode {
+  const t = useTranslate(texts);
+  const language = useLanguage();
+  const { now, rates, durations, totals } = summary;
+  const ended = totals.done + totals.failed;
+  return (
+    <section aria-labelledby="now">
+      <h2 id="now">
+        {t("nowTitle")} <small>{t("nowHint")}</small>
+      </h2>
+      <dl className="tiles">
+        <Limited
+          name={t("activeStreams")}
+          testId="active-streams"
+          active={now.streams.active}
+          limit={now.streams.limit}
+          more={[
+            ...Object.entries(now.streams.by_state).map(([state, count]) => `${formatCount(count, language)} ${state}`),
+            ...(now.streams.queued ? [t("queued", { n: now.streams.queued })] : []),
+          ].join(" · ")}
+        />
+        <Limited name={t("viewers")} testId="active-viewers" active={now.viewers.active} limit={now.viewers.limit} />
+        <Timed
+          name={t("firstToken")}
+          testId="first-token"
+          duration={durations.first_token}
+          target={TARGETS.firstToken}
+        />
+        <Timed name={t("chunkGap")} testId="chunk-gap" duration={durations.chunk_gap} target={TARGETS.chunkGap} />
+        <Timed name={t("setup")} testId="setup" duration={durations.setup} target={TARGETS.setup} />
+        <Tile
+          name={t("tokensRate")}
+          testId="tokens-rate"
+          value={formatRate(rates.tokens_per_s, language)}
+          more={t("settled")}
+        />
+        <Tile
+          name={t("chunksRate")}
+          testId="chunks-rate"
+          value={formatRate(rates.chunks_per_s, language)}
+          more={formatBytesRate(rates.bytes_per_s, language)}
+        />
+        <Tile
+          name={t("errorRate")}
+          testId="error-rate"
+          value={formatShare(rates.error_rate, language)}
+          more={ended ? t("failedOf", { failed: totals.failed, ended }) : t("noneYet")}
+        />
+        <Tile
+          name={t("resumes")}
+          testId="resumes"
+          value={formatCount(totals.resumed, language)}
+          more={t("ofViewers", { n: totals.viewers })}
+        />
+      </dl>
+    </section>
+  );
+}
+
+interface TileProps {
+  readonly name: string;
+  readonly testId: string;
+  readonly value: string;
+  readonly unit?: string;
+  readonly more?: ReactNode;
+  readonly children?: ReactNode;
+}
+
+function Tile({ name, testId, value, unit, more, children }: TileProps): ReactNode {
+  return (
+    <div className="tile" data-testid={testId}>
+      <dt>{name}</dt>
+      <dd>
+        <strong>{value}</strong>
+        {unit ? <span className="unit"> {unit}</span> : null}
+        {children}
+        {more ? <span className="more-of-it">{more}</span> : null}
+      </dd>
+    </div>
+  );
+}
+
+interface LimitedProps {
+  readonly name: string;
+  readonly testId: string;
+  readonly active: number;
+  readonly limit: number;
+  readonly more?: string;
+}
+
+function Limited({ name, testId, active, limit, more }: LimitedProps): ReactNode {
+  const t = useTranslate(texts);
+  const language = useLanguage();
+  return (
+    <Tile name={name} testId={testId} value={formatCount(active, language)} unit={t("ofLimit", { limit })} more={more}>
+      <meter aria-label={name} min={0} max={limit} high={0.8 * limit} optimum={0} value={active} />
+    </Tile>
+  );
+}
+
+interface TimedProps {
+  readonly name: string;
+  readonly testId: string;
+  readonly duration: Duration;
+  readonly target: number;
+}
+
+function Timed({ name, testId, duration, target }: TimedProps): ReactNode {
+  const t = useTranslate(texts);
+  const language = useLanguage();
+  const ms = (value: number | null): string => formatMs(value, language);
+  if (duration.p95 === null) return <Tile name={name} testId={testId} value={ms(null)} more={t("noneYet")} />;
+  const over = duration.p95 > target;
+  return (
+    <Tile name={name} testId={testId} value={ms(duration.p95)} unit={t("p95")}>
+      <span className="more-of-it">{t("quantiles", { p50: ms(duration.p50), p99: ms(duration.p99) })}</span>
+      <span className={over ? "more-of-it over" : "more-of-it"}>
+        {t(over ? "overTarget" : "withinTarget", { target: ms(target) })}
+      </span>
+    </Tile>
+  );
+}

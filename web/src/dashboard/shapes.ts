@@ -1,0 +1,174 @@
+/** What the monitor's routes answer; see docs/how-to/monitor.md. Durations are milliseconds. */
+
+export interface Duration {
+  readonly count: number;
+  readonly mean: number | null;
+  readonly p50: number | null;
+  readonly p95: number | null;
+  readonly p99: number | null;
+  readonly max: number | null;
+}
+
+export type Circuit = "closed" | "open" | "half_open";
+
+export interface ProviderFigures {
+  readonly provider: string;
+  readonly circuit: Circuit | null;
+  readonly running: number | null;
+  readonly queued: number | null;
+  readonly attempts: number;
+  readonly failures: number;
+  readonly error_rate: number | null;
+  readonly first_token: Duration;
+}
+
+export interface ModelFigures {
+  readonly model: string;
+  readonly streams: number;
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly cost: readonly { readonly amount: number; readonly currency: string }[];
+}
+
+export interface Summary {
+  readonly at: string;
+  readonly window_s: number;
+  readonly covered_s: number;
+  readonly now: {
+    readonly streams: {
+      readonly active: number;
+      readonly limit: number;
+      readonly queued: number;
+      readonly queue_limit: number;
+      readonly by_state: Readonly<Record<string, number>>;
+    };
+    readonly viewers: { readonly active: number; readonly limit: number };
+  };
+  readonly totals: Readonly<
+    Record<
+      | "started"
+      | "recovered"
+      | "done"
+      | "failed"
+      | "cancelled"
+      | "viewers"
+      | "resumed"
+      | "reset"
+      | "left_early"
+      | "retries"
+      | "fallbacks"
+      | "hedges"
+      | "continuations"
+      | "chunks"
+      | "text_bytes"
+      | "sent_bytes"
+      | "prompt_tokens"
+      | "completion_tokens",
+      number
+    >
+  >;
+  readonly rates: {
+    readonly chunks_per_s: number | null;
+    readonly bytes_per_s: number | null;
+    readonly tokens_per_s: number | null;
+    readonly streams_per_s: number | null;
+    readonly error_rate: number | null;
+  };
+  readonly durations: {
+    readonly setup: Duration;
+    readonly first_token: Duration;
+    readonly chunk_gap: Duration;
+    readonly duration: Duration;
+  };
+  readonly reasons: readonly { readonly reason: string; readonly count: number }[];
+  readonly providers: readonly ProviderFigures[];
+  readonly models: readonly ModelFigures[];
+}
+
+export interface Alert {
+  readonly name: "error_rate" | "first_token" | "chunk_gap" | "provider_down";
+  readonly subject: string;
+  readonly unit: "share" | "ms";
+  readonly value: number;
+  readonly threshold: number;
+  readonly began_at: string;
+  readonly ended_at: string | null;
+}
+
+export interface AlertList {
+  readonly data: readonly Alert[];
+  readonly past: readonly Alert[];
+}
+
+export interface LiveFigures {
+  readonly summary: Summary;
+  readonly alerts: readonly Alert[];
+}
+
+export interface MetricSeries {
+  readonly metric: string;
+  readonly unit: string;
+  readonly values: Readonly<Record<string, readonly (number | null)[]>>;
+}
+
+export interface TimeSeries {
+  readonly step_s: number;
+  readonly times: readonly number[];
+  readonly data: readonly MetricSeries[];
+}
+
+export interface Connection {
+  readonly id: string;
+  readonly streamId: string;
+  readonly status: string;
+  readonly provider: string;
+  readonly model: string;
+  readonly dialect: string;
+  readonly cursor: string | null;
+  readonly lag: number;
+  readonly resumed: boolean;
+  readonly metadata: {
+    readonly userAgent: string;
+    readonly ip: string;
+    readonly connectedAt: string;
+    readonly lastActivity: string;
+    readonly bytesReceived: number;
+  };
+}
+
+export interface ConnectionList {
+  readonly data: readonly Connection[];
+  readonly total: number;
+}
+
+export interface Mark {
+  readonly at_ms: number;
+  readonly kind: string;
+  readonly detail?: string;
+}
+
+export interface StreamTimeline {
+  readonly id: string;
+  readonly status: string;
+  readonly model: string;
+  readonly provider: string;
+  readonly dialect: string;
+  readonly created_at: string;
+  readonly finished_at: string | null;
+  readonly events: number;
+  readonly usage: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
+  readonly error: { readonly reason: string; readonly message: string } | null;
+  readonly recorded: boolean;
+  readonly bucket_ms: number | null;
+  readonly chunks: readonly number[];
+  readonly marks: readonly Mark[];
+  readonly attempts: readonly {
+    readonly provider: string;
+    readonly model: string;
+    readonly outcome: string;
+    readonly began_ms: number;
+    readonly duration_ms: number;
+    readonly reason: string | null;
+  }[];
+  readonly viewers: readonly Connection[];
+}

@@ -1,0 +1,78 @@
+/** Two languages, typed: a dictionary whose French lacks a key, or has one too many, does not compile. */
+
+import { useSyncExternalStore } from "react";
+import { readSetting, writeSetting } from "../settings/stored";
+
+export type Language = "en" | "fr";
+export type LanguageChoice = Language | "auto";
+export type Values = Readonly<Record<string, string | number>>;
+export type Translate<K extends string> = (key: K, values?: Values) => string;
+
+export interface Dictionary<K extends string> {
+  readonly en: Readonly<Record<K, string>>;
+  readonly fr: Readonly<Record<K, string>>;
+}
+
+/** Texts of one part of the page. `{name}` is replaced; `one|other` is chosen by the value `n`. */
+export function dictionary<K extends string>(
+  en: Readonly<Record<K, string>>,
+  fr: Readonly<Record<NoInfer<K>, string>>,
+): Dictionary<K> {
+  return { en, fr };
+}
+
+export function translate<K extends string>(
+  texts: Dictionary<K>,
+  language: Language,
+  key: K,
+  values: Values = {},
+): string {
+  const [one, other] = texts[language][key].split("|") as [string, string?];
+  const text = other === undefined || pluralOf(language, values["n"]) === "one" ? one : other;
+  return text.replace(/\{(\w+)\}/g, (whole, name: string) => {
+    const value = values[name];
+    if (value === undefined) return whole;
+    return typeof value === "number" ? value.toLocaleString(language) : value;
+  });
+}
+
+function pluralOf(language: Language, n: string | number | undefined): Intl.LDMLPluralRule {
+  return typeof n === "number" ? new Intl.PluralRules(language).select(n) : "other";
+}
+
+const listeners = new Set<() => void>();
+let choice: LanguageChoice = readChoice();
+
+function readChoice(): LanguageChoice {
+  const stored = readSetting("language");
+  return stored === "en" || stored === "fr" ? stored : "auto";
+}
+
+export function languageOf(chosen: LanguageChoice, preferred: readonly string[]): Language {
+  if (chosen !== "auto") return chosen;
+  const known = preferred.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag === "en" || tag === "fr");
+  return known === "fr" ? "fr" : "en";
+}
+
+export const currentLanguage = (): Language => languageOf(choice, navigator.languages);
+export const currentChoice = (): LanguageChoice => choice;
+
+export function setLanguage(chosen: LanguageChoice): void {
+  choice = chosen;
+  writeSetting("language", chosen === "auto" ? undefined : chosen);
+  document.documentElement.lang = currentLanguage();
+  for (const listener of listeners) listener();
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export const useLanguage = (): Language => useSyncExternalStore(subscribe, currentLanguage);
+
+/** The texts of one dictionary in the reader's language. */
+export function useTranslate<K extends string>(texts: Dictionary<K>): Translate<K> {
+  const language = useLanguage();
+  return (key, values) => translate(texts, language, key, values);
+}

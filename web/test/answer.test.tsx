@@ -1,0 +1,67 @@
+import { cleanup, render, screen, within } from "@testing-library/react";
+import { afterEach, describe, expect, it } from "vitest";
+import { Answer } from "../src/chat/Answer";
+import { setLanguage } from "../src/i18n";
+import { setPreferences } from "../src/settings/preferences";
+import { message } from "./make";
+
+const answer = (fields: Parameters<typeof message>[0]) =>
+  message({ role: "assistant", content: "The tide.", ...fields });
+
+afterEach(() => {
+  cleanup();
+  setLanguage("auto");
+  setPreferences({ streaming: true });
+});
+
+describe("Answer", () => {
+  it("says that it was canceled, and keeps the text", async () => {
+    const { container } = render(<Answer message={answer({ status: "cancelled" })} />);
+    expect(container.querySelector(".error-status")?.textContent).toContain("canceled");
+    expect(await screen.findByText("The tide.")).toBeDefined();
+  });
+
+  it("tells why it failed and offers another try, without losing what came", async () => {
+    const error = { reason: "provider_truncated", message: "the provider closed the connection" };
+    render(<Answer message={answer({ status: "failed", error })} />);
+    const alert = within(screen.getByRole("alert"));
+    expect(alert.getByText("the provider closed the connection")).toBeDefined();
+    expect(alert.getByRole("button", { name: "Try again" })).toBeDefined();
+    expect(await screen.findByText("The tide.")).toBeDefined();
+  });
+
+  it("shows the figures that were told", () => {
+    const metadata = {
+      first_token_ms: 640,
+      duration_ms: 3640,
+      cost: { amount: 0.5, currency: "USD", source: "estimated" },
+    };
+    const usage = { prompt_tokens: 9, completion_tokens: 300, source: "exact" } as const;
+    const { container } = render(<Answer message={answer({ metadata, usage })} />);
+    const figures = [...container.querySelectorAll(".usage li")].map((each) => each.textContent);
+    expect(figures).toEqual(["300 tokens", "100 tok/s", "first token 0.64 s", "3.6 s", "≈ $0.50"]);
+  });
+
+  it("shows how sure it is, and what its sources do not support", () => {
+    const metadata = { confidence: 0.86, hallucination: 0.25, unsupported: ["It takes two hours."] };
+    const { container } = render(<Answer message={answer({ metadata })} />);
+    expect(container.textContent).toContain("Confidence 86%");
+    expect(container.textContent).toContain("It takes two hours.");
+  });
+
+  it("without streaming the text is shown when it is whole", async () => {
+    setPreferences({ streaming: false });
+    const live = answer({ status: "streaming", stream_id: "s" });
+    const { container, rerender } = render(<Answer message={live} />);
+    expect(container.textContent).not.toContain("The tide.");
+    expect(container.textContent).toContain("shown when it is whole");
+    rerender(<Answer message={{ ...live, status: "done" }} />);
+    expect(await screen.findByText("The tide.")).toBeDefined();
+  });
+
+  it("speaks French", () => {
+    setLanguage("fr");
+    const { container } = render(<Answer message={answer({ status: "cancelled" })} />);
+    expect(container.textContent).toContain("Réponse annulée");
+  });
+});

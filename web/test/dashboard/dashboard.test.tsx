@@ -1,0 +1,142 @@
+import { cleanup, render, screen, within } from "@testing-library/react";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { linesOf } from "../../src/dashboard/Charts";
+import { formatMs, formatShare, NOTHING } from "../../src/dashboard/format";
+import { type Live, watchFigures } from "../../src/dashboard/live";
+import type { Duration, Summary } from "../../src/dashboard/shapes";
+import { Tiles } from "../../src/dashboard/Tiles";
+import { setLanguage } from "../../src/i18n";
+
+const nothing: Duration = { count: 0, mean: null, p50: null, p95: null, p99: null, max: null };
+const summary = (durations: Partial<Summary["durations"]> = {}): Summary => ({
+  at: "2026-01-01T00:00:00.000Z",
+  window_s: 60,
+  covered_s: 60,
+  now: {
+    streams: { active: 3, limit: 2000, queued: 2, queue_limit: 1000, by_state: { streaming: 3 } },
+    viewers: { active: 4, limit: 10_000 },
+  },
+  totals: {
+    started: 1,
+    recovered: 0,
+    done: 3,
+    failed: 1,
+    cancelled: 0,
+    viewers: 5,
+    resumed: 2,
+    reset: 0,
+    left_early: 0,
+    retries: 0,
+    fallbacks: 0,
+    hedges: 0,
+    continuations: 0,
+    chunks: 10,
+    text_bytes: 10,
+    sent_bytes: 100,
+    prompt_tokens: 1,
+    completion_tokens: 1,
+  },
+  rates: { chunks_per_s: 12.34, bytes_per_s: null, tokens_per_s: null, streams_per_s: 0, error_rate: 0.25 },
+  durations: { setup: nothing, first_token: nothing, chunk_gap: nothing, duration: nothing, ...durations },
+  reasons: [],
+  providers: [],
+  models: [],
+});
+
+afterEach(() => {
+  cleanup();
+  setLanguage("auto");
+  vi.unstubAllGlobals();
+});
+
+describe("figures", () => {
+  it("are a dash where nothing was measured, never a nought", () => {
+    expect(formatMs(null, "en")).toBe(NOTHING);
+    expect(formatShare(undefined, "en")).toBe(NOTHING);
+    expect(formatMs(0, "en")).toBe("0 ms");
+  });
+
+  it("are short, with the digits that count", () => {
+    expect(formatMs(3.26, "en")).toBe("3.3 ms");
+    expect(formatMs(719.4, "en")).toBe("719 ms");
+    expect(formatMs(1234, "en")).toBe("1.23 s");
+    expect(formatShare(0.0123, "en")).toBe("1.2%");
+    expect(formatShare(0.25, "fr")).toMatch(/^25\s%$/u);
+  });
+});
+
+describe("tiles", () => {
+  it("show streams and viewers against their limits", () => {
+    render(<Tiles summary={summary()} />);
+    const streams = within(screen.getByTestId("active-streams"));
+    expect(streams.getByText("3")).toBeDefined();
+    expect(streams.getByText("of 2,000")).toBeDefined();
+    expect(streams.getByText("3 streaming · 2 waiting")).toBeDefined();
+    expect(screen.getByTestId("error-rate").textContent).toContain("1 of 4 streams");
+  });
+
+  it("say when a target is missed, and nothing where nothing was measured", () => {
+    const slow = { ...nothing, count: 9, p50: 90, p95: 501, p99: 900 };
+    render(<Tiles summary={summary({ first_token: slow, chunk_gap: { ...slow, p95: 100 } })} />);
+    expect(screen.getByTestId("first-token").textContent).toContain("above the target of 500 ms");
+    expect(screen.getByTestId("chunk-gap").textContent).not.toContain("above");
+    expect(screen.getByTestId("setup").textContent).toContain(`${NOTHING}nothing measured`);
+  });
+});
+
+describe("lines of a chart", () => {
+  const series = {
+    step_s: 60,
+    times: [0, 60],
+    data: [
+      { metric: "done", unit: "1", values: { value: [4, 1] } },
+      { metric: "setup_ms", unit: "ms", values: { p50: [1, null], p95: [2, null] } },
+    ],
+  };
+  const t = (key: string): string => key;
+
+  it("are the quantiles, or named as they are told", () => {
+    expect(linesOf({ metrics: { setup_ms: null } }, series, t).map((line) => line.name)).toEqual(["p50", "p95"]);
+    expect(linesOf({ metrics: { done: "done" } }, series, t)).toEqual([{ name: "done", values: [4, 1] }]);
+  });
+
+  it("leave the step under way out of sums, and a metric that is not told out of all", () => {
+    expect(linesOf({ metrics: { done: "done", other: "failed" }, sums: true }, series, t)).toEqual([
+      { name: "done", values: [4, null] },
+    ]);
+  });
+});
+
+describe("the live stream", () => {
+  const event = (data: unknown): string => `event: metadata\ndata: ${JSON.stringify({ type: "metadata", data })}\n\n`;
+  const answer = (text: string): Response => new Response(text, { status: 200 });
+
+  it("takes every event for the whole, whatever pieces it comes in, and begins again at its end", async () => {
+    const stop = new AbortController();
+    const told: Partial<Live>[] = [];
+    const replies = [answer(event({ alerts: [] })), answer(event({ alerts: [1] }))];
+    vi.stubGlobal(
+      "fetch",
+      vi.fn(() => Promise.resolve(replies.shift() ?? answer(""))),
+    );
+    await watchFigures((change) => {
+      told.push(change);
+      if (told.length === 3) stop.abort();
+    }, stop.signal);
+    expect(told.map((change) => change.state)).toEqual(["open", "reconnecting", "open"]);
+    expect(told[2]?.figures?.alerts).toEqual([1]);
+  });
+
+  it.each([
+    [403, [{ state: "refused" }]],
+    [401, []],
+    [404, [{ state: "off" }]],
+  ])("stops asking after %i", async (status, expected) => {
+    const asked = vi.fn(() => Promise.resolve(new Response("{}", { status })));
+    vi.stubGlobal("fetch", asked);
+    const told: Partial<Live>[] = [];
+    await watchFigures((change) => told.push(change), new AbortController().signal);
+    expect(told).toEqual(expected);
+    expect(asked).toHaveBeenCalledTimes(1);
+  });
+});
