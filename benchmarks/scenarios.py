@@ -95,6 +95,26 @@ def events(bench: Bench) -> Table:
     return _load_table("Events", runs, figures)
 
 
+def metrics(bench: Bench) -> Table:
+    """What counting costs: the same server with and without it, in turn."""
+    on = targets.headwater(bench.command, bench.upstream_port, bench.directory)
+    off = targets.headwater(bench.command, bench.upstream_port, bench.directory, HEADWATER_METRICS="false")
+    runs: dict[str, list[Load]] = {}
+    with started(bench, on, off._replace(name="metrics-off")) as servers:
+        for turn in range(2 * bench.runs):
+            # Whoever comes first in a pair must not always be the same.
+            for server in servers if turn % 2 else reversed(servers):
+                runs.setdefault(server.target.name, []).append(load(bench, server, bench.streams))
+    pairs = list(zip(runs["headwater"], runs["metrics-off"], strict=True))
+    ratio = median(counted.cpu_us / plain.cpu_us for counted, plain in pairs)
+    added = median(counted.cpu_us - plain.cpu_us for counted, plain in pairs)
+    figures = [
+        Figure("CPU an event, metrics on ÷ off, paired median", ratio, "×", 1.05),
+        Figure("CPU an event that metrics add, paired median", added, "µs", 1.5),
+    ]
+    return _load_table("Metrics", runs, figures)
+
+
 def many(bench: Bench) -> Table:
     """Twice the streams: the promise is about the slowest percent."""
     pair = [targets.headwater(bench.command, bench.upstream_port, bench.directory)]
@@ -256,6 +276,7 @@ SCENARIOS: dict[str, Callable[[Bench], Table]] = {
     "checks": checks,
     "startup": startup,
     "events": events,
+    "metrics": metrics,
     "many": many,
     "first-token": first_token,
     "request": request,

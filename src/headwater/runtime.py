@@ -29,6 +29,7 @@ from .routing import Registry, TargetSettings
 from .routing.store import FILE_NAME, KeptRoute, RouteStore
 from .runtime_ai import PROVIDER, own_provider
 from .runtime_identity import open_identity
+from .runtime_monitor import make_monitor, open_monitoring
 from .server import ModelCard, Resolved, ServerSettings, create_app
 from .server.connections import Connections
 from .server.ports import ChatServices, RouteCard, TargetState
@@ -86,13 +87,15 @@ async def open_runtime(
         store = RouteStore(registry, routes_file)
         # Before the hub starts: what it recovers may run on one of these routes.
         await store.load()
-        directory = Directory(registry, created=int(time.time()))
-        seams = _Seams(registry)
-        hub = Hub(log, stream_settings(settings), recover=seams.recover, on_end=seams.ended)
+        directory, seams = Directory(registry, created=int(time.time())), _Seams(registry)
+        monitor, recorder = make_monitor(settings, registry, keeps=routes_file is not None)
+        hub = Hub(log, stream_settings(settings), recover=seams.recover, on_end=seams.ended, observer=recorder)
         if chat:
             from .runtime_chat import open_chat
 
             seams.chat = await stack.enter_async_context(open_chat(settings, hub, directory))
+        # Ends after the hub's shutdown, so that what ends in that is counted.
+        monitoring = await stack.enter_async_context(open_monitoring(monitor, hub))
         # Before the start: a start that fails half-way has begun some of what a shutdown ends.
         stack.push_async_callback(hub.shutdown)
         recovered = await hub.start()
@@ -101,10 +104,7 @@ async def open_runtime(
         stack.push_async_callback(connections.close)
         if seams.chat is not None:
             await seams.chat.backend.open()
-        if isinstance(log, SupportsMaintenance):
-            stack.push_async_callback(
-                _ended, asyncio.create_task(_maintain(log, settings), name="headwater-maintenance")
-            )
+        _keep_tidy(stack, log, settings)
         identity = seams.chat.identity if seams.chat is not None else open_identity(settings)
         keys_kept = not identity.configured and await identity.needs_key()
         app = create_app(
@@ -115,6 +115,7 @@ async def open_runtime(
             seams.chat,
             identity,
             connections,
+            monitoring,
         )
         yield Runtime(settings, log, hub, registry, app, recovered, connections, keys_kept, seams.chat)
 
@@ -301,6 +302,13 @@ def server_settings(settings: Settings, *, single_user: bool = True) -> ServerSe
         single_user=single_user and not anonymous and not settings.keyed,
         **{name: getattr(settings, name) for name in shared},
     )
+
+
+def _keep_tidy(stack: AsyncExitStack, log: Log, settings: Settings) -> None:
+    """Maintain a log that can be, until the stack is left."""
+    if isinstance(log, SupportsMaintenance):
+        task = asyncio.create_task(_maintain(log, settings), name="headwater-maintenance")
+        stack.push_async_callback(_ended, task)
 
 
 async def _maintain(log: SupportsMaintenance, settings: Settings) -> None:

@@ -24,7 +24,7 @@ from .fields import (
 )
 
 SERVER, ACCESS, STORAGE = "Server", "Access", "Storage"
-MODELS, TIMES, AMOUNTS = "Models", "Times", "Amounts"
+MODELS, TIMES, AMOUNTS, MONITOR = "Models", "Times", "Amounts", "Monitor"
 
 
 class Server(Group):
@@ -212,4 +212,32 @@ class Amounts(Group):
         "Newest part of a stream held in memory; slower viewers read the log.",
         ge=1024,
         le=16 * MIB,
+    )
+
+
+class Monitor(Group):
+    """What is counted, and what is an alert."""
+
+    metrics: bool = setting(
+        MONITOR, True, "Count what happens, for `/v1/metrics`, `/v1/alerts`, `/v1/connections` and the dashboard."
+    )
+    metrics_keep_s: float = setting(
+        MONITOR, 2_592_000.0, "How long the figures of each minute are kept.", ge=86_400, le=31_536_000
+    )
+    alert_window_s: int = setting(MONITOR, 300, "The time over which alerts are evaluated.", ge=30, le=300)
+    alert_error_rate: float = setting(
+        MONITOR, 0.05, "Alert where more than this share of the streams fail; 0 never.", ge=0, le=1
+    )
+    alert_first_token_ms: float = setting(
+        MONITOR, 5000.0, "Alert where p95 of the time to the first token is above this; 0 never.", ge=0
+    )
+    alert_chunk_gap_ms: float = setting(
+        MONITOR, 1000.0, "Alert where p95 of the time between two chunks is above this; 0 never.", ge=0
+    )
+    alert_provider_error_rate: float = setting(
+        MONITOR,
+        0.5,
+        "Alert where more than this share of a provider's calls fail, or its circuit is open; 0 never.",
+        ge=0,
+        le=1,
     )

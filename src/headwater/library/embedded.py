@@ -172,6 +172,7 @@ class Headwater:
             # A cursor of a stream that is gone must not be taken for one of its namesake's.
             cursor="gone" if created and cursor is not None else cursor,
             head_wait_s=self.settings.head_wait_s if chosen.holds_head and cursor is None else 0.0,
+            dialect=dialect,
         )
 
     async def start(

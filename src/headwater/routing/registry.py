@@ -20,7 +20,7 @@ from .listing import Listing
 from .producer import abandon, handed_over
 from .retry import RetryPolicy
 from .route import Policy, Route
-from .target import Target, TargetSettings, Upstreams
+from .target import Health, Target, TargetSettings, Upstreams
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +104,10 @@ class Registry:
     def names(self) -> list[str]:
         """The providers' names, in order."""
         return list(self._providers)
+
+    def health(self) -> list[Health]:
+        """How each provider is, in their order."""
+        return [self.upstreams.health(name) for name in self._providers]
 
     # ------------------------------------------------------------------ models
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from ..providers.ports import Provider
 from ..streams.admission import Gate
 from ..tables import Limits, Price
-from .breaker import Breaker
+from .breaker import Breaker, State
 
 # Names of models come from callers where a provider takes any: what they leave behind must be bounded.
 _MAX_BREAKERS = 1000
 
 _Bounds: TypeAlias = tuple[int, int, int, int]
+_WORST_FIRST: tuple[State, ...] = ("open", "half_open", "closed")
 
 
 class TargetSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +53,15 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return _named(self.provider.name, self.model)
 
 
+class Health(NamedTuple):
+    """`circuit`: the worst of its models'; `running`, `queued`: its calls under way, and those that wait for it."""
+
+    provider: str
+    circuit: State
+    running: int
+    queued: int
+
+
 class Upstreams:
     """The state that outlives requests and routes: one gate a provider, one gate a target, one breaker a model."""
 
@@ -70,6 +80,13 @@ class Upstreams:
     def running(self) -> int:
         """Slots taken now, over all gates."""
         return sum(gate.running for _, gate in self._gates.values())
+
+    def health(self, provider: str) -> Health:
+        """How a provider is, by the calls that were made of it."""
+        states = {breaker.state for (name, _), breaker in self._breakers.items() if name == provider}
+        worst: State = next((state for state in _WORST_FIRST if state in states), "closed")
+        _, gate = self._gates.get((provider,), (None, None))
+        return Health(provider, worst, gate.running if gate is not None else 0, gate.queued if gate is not None else 0)
 
     def target(
         self,

@@ -7,13 +7,16 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ..identity import Identity, IdentitySettings
 from ..streams import Hub
+from ..telemetry import Monitor
 from . import (
     api_docs,
     errors,
     openapi,
     openapi_identity,
+    openapi_monitor,
     routes_connections,
     routes_identity,
+    routes_monitor,
     routes_openai,
     routes_routes,
     routes_streams,
@@ -22,6 +25,7 @@ from . import (
 from .access import Access
 from .connections import Connections
 from .envelope import Envelope
+from .figures_feed import FiguresFeed
 from .limits import RequestLimits
 from .own_forms import OwnForms, Place
 from .page import Pages
@@ -50,11 +54,13 @@ def create_app(
     chat: ChatServices | None = None,
     identity: Identity | None = None,
     connections: Connections | None = None,
+    monitoring: tuple[Monitor, FiguresFeed] | None = None,
 ) -> FastAPI:
     """The whole API over a hub that the caller starts and shuts down. Raises `ConfigError` for a malformed key.
 
     `routes`: for `/v1/routes`, which there is not without it; `chat`: likewise for conversations and documents.
     `identity`: who may call; None: who has one of the settings' keys. `connections`: the register behind `/streaming`.
+    `monitoring`: figures, alerts and viewers, for administrators.
     """
     if identity is None:
         identity = Identity(IdentitySettings(api_keys=settings.api_keys, admin_keys=settings.admin_keys))
@@ -77,6 +83,9 @@ def create_app(
     if connections is not None:
         app.include_router(routes_connections.routes(services, connections))
     bodies: tuple[type, ...] = openapi_identity.BODIES
+    if monitoring is not None:
+        app.include_router(routes_monitor.routes(hub, *monitoring))
+        bodies += openapi_monitor.BODIES
     places = [Place(routes_connections.PREFIX, routes_connections.connection_form)]
     if chat is not None:
         from .chat_routes import BODIES, PLACES, chat_routers

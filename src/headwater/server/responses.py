@@ -15,9 +15,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..errors import TooManyConnections
 from ..events import Error
-from ..streams import Channel, EncoderFactory, Hub, Viewer, farewell
+from ..streams import Channel, EncoderFactory, Hub, Sink, Viewer, farewell
 from .errors import event_response
 from .handoff import EXTENSION, HIGH_WATER_BYTES, TransportSink
+from .viewer_facts import facts_of_viewer
 
 _SSE_HEADERS = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -27,7 +28,8 @@ _SSE_HEADERS = {
 
 
 class EventStreamResponse(Response):
-    """One viewer. `cursor` is what the client sent, raw; `head_wait_s` > 0 holds the status line that long.
+    """One viewer. `cursor` is what the client sent, raw; `head_wait_s` > 0 holds the status line that long. `dialect`:
+    the encoder's name, for who looks at the connections.
 
     A viewer that returns with a cursor and finds no room gets 200 and `retry:`, because any error status stops a
     browser's EventSource for good.
@@ -42,6 +44,7 @@ class EventStreamResponse(Response):
         cursor: str | None = None,
         head_wait_s: float = 0.0,
         headers: Mapping[str, str] | None = None,
+        dialect: str = "",
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -51,6 +54,7 @@ class EventStreamResponse(Response):
         self._encoder = encoder
         self._cursor = cursor
         self._head_wait_s = head_wait_s
+        self._dialect = dialect
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         channel = self._channel
@@ -63,13 +67,18 @@ class EventStreamResponse(Response):
                 return
             sink = _sink(scope)
             try:
-                viewer = self._hub.attach(channel, self._encoder, sink, self._cursor)
+                viewer = self._attach(scope, sink)
             except TooManyConnections:
                 if self._cursor is None:
                     raise
                 await self._send_away(scope, send)
                 return
         await self._run(scope, receive, send, sink, viewer)
+
+    def _attach(self, scope: Scope, sink: Sink) -> Viewer:
+        """Raises `TooManyConnections`."""
+        about = facts_of_viewer(scope, self._dialect, resumed=self._cursor is not None)
+        return self._hub.attach(self._channel, self._encoder, sink, self._cursor, about=about)
 
     async def _head_is_ready(self, receive: Receive) -> bool:
         """False: the client left first."""
@@ -93,7 +102,7 @@ class EventStreamResponse(Response):
                 with self._hub.hold(self._channel):
                     viewer.close()
                     through = AsgiSink()
-                    viewer = self._hub.attach(self._channel, self._encoder, through, self._cursor)
+                    viewer = self._attach(scope, through)
                 await through.run(receive, send, viewer.close)
             else:
                 await sink.run(receive, send, viewer.close)

@@ -7,6 +7,7 @@ from .hub import Accepted, Hub, NewStream
 from .info import RecoveryReport, StreamInfo
 from .lifecycle import Signal, Status
 from .log import Append, Durability, Ended, Log, Query, Slice, StreamRecord
+from .observer import Observer
 from .ports import Control, Encoder, EncoderFactory, Producer, Settlement, Sink, StreamView, Watch, Writer
 from .queueing import wait_for_slot
 from .recovery import Recover
@@ -27,6 +28,7 @@ __all__ = [
     "Hub",
     "Log",
     "NewStream",
+    "Observer",
     "Producer",
     "Query",
     "Recover",

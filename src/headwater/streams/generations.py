@@ -15,6 +15,7 @@ from .fold import Fold
 from .generation import Generation, MakeProducer
 from .lifecycle import Signal
 from .log import StreamRecord
+from .observer import Observer
 from .ports import Producer
 from .settings import StreamSettings
 from .writer import StreamWriter
@@ -26,12 +27,17 @@ class Generations:
     """`unsettled` are streams that the log lost before their end was stored; recovery gives them one later."""
 
     def __init__(
-        self, committer: Committer, settings: StreamSettings, on_end: Callable[[Channel], None] | None = None
+        self,
+        committer: Committer,
+        settings: StreamSettings,
+        on_end: Callable[[Channel], None] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.unsettled: dict[str, Generation] = {}
         self._committer = committer
         self._settings = settings
         self._on_end = on_end
+        self._observer = observer
         self._admission = Gate(
             settings.max_streams,
             settings.max_queued,
@@ -50,6 +56,11 @@ class Generations:
 
     def get(self, stream: str) -> Generation | None:
         return self._live.get(stream)
+
+    @property
+    def queued(self) -> int:
+        """Streams that wait for a slot."""
+        return self._admission.queued
 
     def channel(self, stream: str) -> Channel | None:
         """Of a stream that is produced here, or was until the log lost it."""
@@ -95,10 +106,13 @@ class Generations:
             create=create,
             prompt_characters=prompt_characters,
             on_closed=lambda error: self._closed(record.id, error),
+            observer=self._observer,
         )
         now = asyncio.get_running_loop().time()
         generation = Generation(channel, writer, ticket, make, settings=self._settings, now=now)
         self._live[record.id] = generation
+        if self._observer is not None:
+            self._observer.begun(channel, now)
         return generation
 
     def _closed(self, stream: str, error: LogError | None) -> None:
@@ -106,6 +120,8 @@ class Generations:
         generation = self._live.pop(stream, None)
         if generation is not None:
             self._let_go(generation, error)
+            if self._observer is not None:
+                self._observer.ended(generation.channel)
             if error is None and self._on_end is not None:
                 self._tell_end(generation.channel, self._on_end)
         if not self._live:

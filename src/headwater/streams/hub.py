@@ -34,6 +34,7 @@ from .generations import Generations
 from .history import read_events, read_fold
 from .info import RecoveryReport, StreamInfo, describe
 from .log import Log, Query, StreamRecord, SupportsDelete
+from .observer import Observer
 from .ports import EncoderFactory, Producer, Sink
 from .recovery import Recover, Recovery, boot_id
 from .settings import StreamSettings
@@ -80,6 +81,7 @@ class Hub:
     """One per process and log. Use in one event loop, between `start` and `shutdown`.
 
     `on_end` is told of every stream that was produced here when its end is committed; it must return at once.
+    `observer`: who counts what happens.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Hub:
         *,
         recover: Recover | None = None,
         on_end: Callable[[Channel], None] | None = None,
+        observer: Observer | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.log = log
@@ -102,7 +105,8 @@ class Hub:
             retry_s=self.settings.log_retry_s,
             timeout_s=self.settings.log_timeout_s,
         )
-        self._generations = Generations(self._committer, self.settings, on_end)
+        self._observer = observer
+        self._generations = Generations(self._committer, self.settings, on_end, observer)
         self._recovery = Recovery(log, self._generations, recover, self.settings)
         self._viewers: set[Viewer] = set()
         self._followers: dict[str, Follower] = {}
@@ -123,9 +127,18 @@ class Hub:
         return len(self._generations)
 
     @property
+    def queued(self) -> int:
+        """Streams that wait for a slot here."""
+        return self._generations.queued
+
+    @property
     def viewers(self) -> int:
         """Viewers attached here."""
         return len(self._viewers)
+
+    def audience(self) -> Iterator[Viewer]:
+        """The viewers attached here, in no order."""
+        return iter(tuple(self._viewers))
 
     @property
     def log_failing(self) -> bool:
@@ -284,10 +297,19 @@ class Hub:
     def _unfollow(self, stream: str) -> None:
         self._followers.pop(stream, None)
 
-    def attach(self, channel: Channel, encoder: EncoderFactory, sink: Sink, cursor: str | None = None) -> Viewer:
+    def attach(
+        self,
+        channel: Channel,
+        encoder: EncoderFactory,
+        sink: Sink,
+        cursor: str | None = None,
+        *,
+        about: object = None,
+    ) -> Viewer:
         """Send everything after `cursor` (raw text, as the client sent it) to `sink`, then what comes.
 
-        An unknown cursor is answered in-band with a reset and the full replay. Raises `TooManyConnections`.
+        `about`: what the caller wants to know of this viewer later. An unknown cursor is answered in-band with a reset
+        and the full replay. Raises `TooManyConnections`.
         """
         if len(self._viewers) >= self.settings.max_connections:
             raise TooManyConnections(f"{len(self._viewers)} viewers are connected")
@@ -301,9 +323,13 @@ class Hub:
             next_seq=next_seq,
             now=now,
             on_closed=self._left,
+            attached_ms=self._clock_ms(),
+            about=about,
         )
         channel.viewers.append(viewer)
         self._viewers.add(viewer)
+        if self._observer is not None:
+            self._observer.attached(viewer, cursor, reset)
         self._audience_changed(channel)
         viewer.start(reset)
         if self._stopped:
@@ -314,6 +340,8 @@ class Hub:
         self._viewers.discard(viewer)
         channel = viewer.channel
         channel.viewers.remove(viewer)
+        if self._observer is not None:
+            self._observer.left(viewer)
         if not channel.viewers:
             channel.forget_encoders()
         self._audience_changed(channel)

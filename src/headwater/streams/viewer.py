@@ -29,13 +29,19 @@ READ_BYTES = 262_144
 
 
 class Viewer:
-    """Made by `Hub.attach`. `close` it when the client leaves; the stream goes on (cancel is not disconnect)."""
+    """Made by `Hub.attach`. `close` it when the client leaves; the stream goes on (cancel is not disconnect).
+
+    `bytes`: of frames handed to its sink. `about`: what whoever attached it wants to know of it later.
+    """
 
     __slots__ = (
         "_log",
         "_on_closed",
         "_reading",
         "_waiter",
+        "about",
+        "attached_ms",
+        "bytes",
         "channel",
         "closed",
         "encoder",
@@ -55,7 +61,12 @@ class Viewer:
         next_seq: int,
         now: float,
         on_closed: Callable[[Viewer], None],
+        attached_ms: int = 0,
+        about: object = None,
     ) -> None:
+        self.about = about
+        self.attached_ms = attached_ms
+        self.bytes = 0
         self.channel = channel
         self.encoder = encoder
         self.sink = sink
@@ -80,7 +91,7 @@ class Viewer:
     def _greet(self, reset: str | None) -> None:
         self.sink.bind(self.pull)
         if reset is not None:
-            self.sink.write(self.encoder.reset(reset))
+            self._send(self.encoder.reset(reset))
 
     def deliver(self, first_seq: int, events: Sequence[Event], shared: dict[Encoder, bytes], now: float) -> None:
         """These events were committed just now. `shared` holds what equal encoders made of them already."""
@@ -103,6 +114,7 @@ class Viewer:
         self.next_seq = first_seq + len(events)
         if data:
             self.sink.write(data)
+            self.bytes += len(data)
             self.last_write = now
         if self.channel.terminal is not None:
             self.finish()
@@ -151,8 +163,12 @@ class Viewer:
     def _write(self, data: bytes) -> None:
         if self.closed:
             return
-        self.sink.write(data)
+        self._send(data)
         self.last_write = asyncio.get_running_loop().time()
+
+    def _send(self, data: bytes) -> None:
+        self.sink.write(data)
+        self.bytes += len(data)
 
     async def _read_log(self) -> None:
         """Read beyond the tail. One task a catch-up, never one an event."""
@@ -189,7 +205,7 @@ class Viewer:
 
     def heartbeat(self, now: float) -> None:
         if not self.closed:
-            self._safely(self.sink.write, self.encoder.heartbeat)
+            self._safely(self._send, self.encoder.heartbeat)
             self.last_write = now
 
     def fail(self, error: HeadwaterError) -> None:
@@ -200,7 +216,7 @@ class Viewer:
     def _fail(self, error: HeadwaterError) -> None:
         event = Error(error.code, error.message, status=error.http_status, retryable=error.retryable)
         # A viewer that has nothing yet gets `epoch.-1`, which is no cursor: it comes back to a reset, not to a gap.
-        self.sink.write(self.encoder.encode(self.next_seq - 1, event))
+        self._send(self.encoder.encode(self.next_seq - 1, event))
         self.finish()
 
     def dismiss(self, retry_ms: int) -> None:
@@ -209,7 +225,7 @@ class Viewer:
             self._safely(self._dismiss, retry_ms)
 
     def _dismiss(self, retry_ms: int) -> None:
-        self.sink.write(farewell(self.encoder, retry_ms))
+        self._send(farewell(self.encoder, retry_ms))
         self.finish()
 
     def finish(self) -> None:

@@ -35,6 +35,7 @@ from .history import read_events
 from .lifecycle import Signal
 from .lifecycle import Status as LifecycleStatus
 from .log import Append, Ended, StreamRecord
+from .observer import Observer
 from .ports import Control, Settlement, Watch
 from .settings import StreamSettings
 from .watchdog import Watchdog
@@ -76,6 +77,7 @@ class StreamWriter:
         "_inflight",
         "_limit_bytes",
         "_next",
+        "_observer",
         "_on_closed",
         "_pending",
         "_pending_limit",
@@ -101,6 +103,7 @@ class StreamWriter:
         create: StreamRecord | None = None,
         prompt_characters: int = 0,
         on_closed: Callable[[LogError | None], None],
+        observer: Observer | None = None,
     ) -> None:
         self.channel = channel
         self.alive = False
@@ -111,6 +114,7 @@ class StreamWriter:
         self._create = create
         self._prompt_characters = prompt_characters
         self._on_closed = on_closed
+        self._observer = observer
         self._settlement: Settlement | None = None
         self._next = channel.next_seq
         self._pending: list[Event] = []
@@ -346,6 +350,8 @@ class StreamWriter:
         self._create = None
         self._settled_size = self._taken_size
         self.channel.publish(first, events, now)
+        if self._observer is not None:
+            self._observer.committed(self.channel, events, now)
         if self._flush_waiters:
             self._release_flush()
         if self._drain_waiters and not self.congested:

@@ -1,0 +1,27 @@
+"""The description of the monitor's routes, made from the structs that make their answers."""
+
+from __future__ import annotations
+
+from ..telemetry.figures import Summary
+from ..telemetry.series import TimeSeries
+from .monitor_shapes import AlertList, LiveFigures, StreamTimeline, ViewerList
+from .openapi_parts import ALWAYS, STREAM_ID, describe_answer, describe_operation
+
+BODIES = (Summary, TimeSeries, AlertList, LiveFigures, ViewerList, StreamTimeline)
+"""For the schemas of the description."""
+
+SUMMARY = describe_operation({200: describe_answer("The figures.", "Summary")}, ALWAYS)
+SERIES = describe_operation({200: describe_answer("The figures over time.", "TimeSeries")}, ALWAYS)
+ALERTS = describe_operation({200: describe_answer("The alerts.", "AlertList")}, ALWAYS)
+LIVE = describe_operation(
+    {
+        200: describe_answer(
+            "Events `metadata`, each with all of `LiveFigures` as its `data`, every two seconds; the newest at once.",
+            headers=STREAM_ID,
+            sse=True,
+        )
+    },
+    (*ALWAYS, 503),
+)
+CONNECTIONS = describe_operation({200: describe_answer("The viewers.", "ViewerList")}, ALWAYS)
+TIMELINE = describe_operation({200: describe_answer("The stream over time.", "StreamTimeline")}, (*ALWAYS, 404, 503))

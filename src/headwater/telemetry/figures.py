@@ -1,0 +1,250 @@
+"""What the figures are as they are told: summaries, series, the streams of this moment. Durations in milliseconds.
+
+Only what was measured: a quantile without a value, and a rate over no time, is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from .bucket import Bucket
+from .sketch import Sketch
+
+BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
+
+
+class ProviderState(msgspec.Struct, frozen=True):
+    """A provider now. `circuit`: the worst of its models'; `running`, `queued`: calls under way, and waiting."""
+
+    provider: str
+    circuit: BreakerState = "closed"
+    running: int = 0
+    queued: int = 0
+
+
+class StreamsNow(msgspec.Struct, frozen=True):
+    """Produced by this process. `limit`, `queue_limit`: `max_streams` and `max_queued`."""
+
+    active: int
+    limit: int
+    queued: int
+    queue_limit: int
+    by_state: dict[str, int]
+
+
+class ViewersNow(msgspec.Struct, frozen=True):
+    """`limit`: `max_connections`."""
+
+    active: int
+    limit: int
+
+
+class Now(msgspec.Struct, frozen=True):
+    streams: StreamsNow
+    viewers: ViewersNow
+
+
+class Duration(msgspec.Struct, frozen=True):
+    """Milliseconds. The quantiles are within 1 %, and what is below a tenth of a millisecond counts as that."""
+
+    count: int
+    mean: float | None
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    max: float | None
+
+
+class Durations(msgspec.Struct, frozen=True):
+    """`setup`: from a stream's acceptance to its being in the log. `first_token`: from acceptance to the first content.
+
+    `chunk_gap`: between two deliveries of one answer's content; `duration`: from acceptance to the end.
+    """
+
+    setup: Duration
+    first_token: Duration
+    chunk_gap: Duration
+    duration: Duration
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Within the window. `started`: accepted; `recovered`: taken up from an earlier process; the next three: ended.
+
+    `viewers`: attached; `resumed`: of them, those that came back with a cursor; `reset`: with one that is not known;
+    `left_early`: viewers that left before the end. Tokens count when their stream ends. Bytes: of the answers' text,
+    and of the frames that were sent.
+    """
+
+    started: int
+    recovered: int
+    done: int
+    failed: int
+    cancelled: int
+    viewers: int
+    resumed: int
+    reset: int
+    left_early: int
+    retries: int
+    fallbacks: int
+    hedges: int
+    continuations: int
+    chunks: int
+    text_bytes: int
+    sent_bytes: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Rates(msgspec.Struct, frozen=True):
+    """A second of measured time. `error_rate`: failed of done and failed streams, 0 to 1."""
+
+    chunks_per_s: float | None
+    bytes_per_s: float | None
+    tokens_per_s: float | None
+    streams_per_s: float | None
+    error_rate: float | None
+
+
+class ReasonFigures(msgspec.Struct, frozen=True):
+    reason: str
+    count: int
+
+
+class ProviderFigures(msgspec.Struct, frozen=True):
+    """`first_token`: from the call. `circuit`, `running`, `queued`: null for one that is not configured any more."""
+
+    provider: str
+    circuit: BreakerState | None
+    running: int | None
+    queued: int | None
+    attempts: int
+    failures: int
+    error_rate: float | None
+    first_token: Duration
+
+
+class Money(msgspec.Struct, frozen=True):
+    amount: float
+    currency: str
+
+
+class ModelFigures(msgspec.Struct, frozen=True):
+    """Streams that ended. `cost`: of those whose price is known."""
+
+    model: str
+    streams: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: list[Money]
+
+
+class Summary(msgspec.Struct, frozen=True, tag_field="object", tag="metrics.summary"):
+    """`window_s`: as asked for; `covered_s`: how much of it was measured. `reasons`: of failures, the most first."""
+
+    at: str
+    window_s: int
+    covered_s: float
+    now: Now
+    totals: Totals
+    rates: Rates
+    durations: Durations
+    reasons: list[ReasonFigures]
+    providers: list[ProviderFigures]
+    models: list[ModelFigures]
+
+
+def rfc3339(unix_ms: float) -> str:
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def summarize(bucket: Bucket, *, at_ms: int, window_s: int, now: Now, providers: Sequence[ProviderState]) -> Summary:
+    counts = bucket.counts
+    totals = {name: getattr(counts, name) for name in Totals.__struct_fields__ if name != "viewers"}
+    timings = bucket.timings
+    reasons = sorted(bucket.reasons.items(), key=lambda item: (-item[1], item[0]))
+    return Summary(
+        at=rfc3339(at_ms),
+        window_s=window_s,
+        covered_s=round(bucket.covered_s, 3),
+        now=now,
+        totals=Totals(**totals, viewers=counts.attached),
+        rates=rates_of(bucket),
+        durations=Durations(
+            setup=duration_of(timings.setup),
+            first_token=duration_of(timings.first_token),
+            chunk_gap=duration_of(timings.chunk_gap),
+            duration=duration_of(timings.duration),
+        ),
+        reasons=[ReasonFigures(reason, number) for reason, number in reasons],
+        providers=_providers(bucket, providers),
+        models=_models(bucket),
+    )
+
+
+def rates_of(bucket: Bucket) -> Rates:
+    counts = bucket.counts
+    return Rates(
+        chunks_per_s=_a_second(bucket, counts.chunks),
+        bytes_per_s=_a_second(bucket, counts.sent_bytes),
+        tokens_per_s=_a_second(bucket, counts.completion_tokens),
+        streams_per_s=_a_second(bucket, counts.started),
+        error_rate=share(counts.failed, counts.done + counts.failed),
+    )
+
+
+def _a_second(bucket: Bucket, count: int) -> float | None:
+    return count / bucket.covered_s if bucket.covered_s > 0 else None
+
+
+def share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def duration_of(sketch: Sketch) -> Duration:
+    count = sketch.count
+    p50, p95, p99 = sketch.quantiles(0.5, 0.95, 0.99)
+    return Duration(count, _ms(sketch.mean), _ms(p50), _ms(p95), _ms(p99), _ms(sketch.largest if count else None))
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 2)
+
+
+def _providers(bucket: Bucket, states: Sequence[ProviderState]) -> list[ProviderFigures]:
+    """Those that are configured, in their order; then those that only the past knows."""
+    known = {state.provider: state for state in states}
+    figures = []
+    for name in [*known, *sorted(bucket.providers.keys() - known.keys())]:
+        state, part = known.get(name), bucket.providers.get(name)
+        figures.append(
+            ProviderFigures(
+                provider=name,
+                circuit=None if state is None else state.circuit,
+                running=None if state is None else state.running,
+                queued=None if state is None else state.queued,
+                attempts=0 if part is None else part.attempts,
+                failures=0 if part is None else part.failures,
+                error_rate=None if part is None else share(part.failures, part.attempts),
+                first_token=duration_of(Sketch() if part is None else part.first_token),
+            )
+        )
+    return figures
+
+
+def _models(bucket: Bucket) -> list[ModelFigures]:
+    """The most used first."""
+    ordered = sorted(bucket.models.items(), key=lambda item: (-item[1].streams, item[0]))
+    return [
+        ModelFigures(
+            name,
+            part.streams,
+            part.prompt_tokens,
+            part.completion_tokens,
+            [Money(round(amount, 10), currency) for currency, amount in sorted(part.costs.items())],
+        )
+        for name, part in ordered
+    ]

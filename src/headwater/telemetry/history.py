@@ -1,0 +1,90 @@
+"""Minutes on disk: one small SQLite file of its own, so that plain streaming needs no other database.
+
+It is written once a minute, and only when something is asked for from before the last day is it read again. Figures
+must never cost an answer: a file that cannot be had is told once in the log, and the figures live in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from .windows import Row
+
+FILE_NAME = "metrics.sqlite3"
+
+_logger = logging.getLogger(__name__)
+_TABLE = "CREATE TABLE IF NOT EXISTS minutes (minute_ms INTEGER PRIMARY KEY, figures BLOB NOT NULL) STRICT"
+_SAVE = "INSERT INTO minutes VALUES (?, ?) ON CONFLICT (minute_ms) DO UPDATE SET figures = excluded.figures"
+_PRUNE = "DELETE FROM minutes WHERE minute_ms < ?"
+_READ = "SELECT minute_ms, figures FROM minutes WHERE minute_ms >= ? ORDER BY minute_ms"
+_BUSY_S = 5.0
+
+T = TypeVar("T")
+
+
+class History:
+    """`path` None: nothing is kept. All methods work in a thread, one at a time, and raise nothing of SQLite's."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._working = asyncio.Lock()
+        self._told = False
+
+    async def read(self, since_ms: int) -> list[Row]:
+        """Oldest first."""
+
+        def read(connection: sqlite3.Connection) -> list[Row]:
+            return [Row(minute_ms, bytes(data)) for minute_ms, data in connection.execute(_READ, (since_ms,))]
+
+        return await self._do(read) or []
+
+    async def save(self, row: Row, *, prune_before_ms: int) -> None:
+        """Keep a minute, or what is known of it so far, and forget those that are too old."""
+
+        def save(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute(_SAVE, row)
+                connection.execute(_PRUNE, (prune_before_ms,))
+
+        await self._do(save)
+
+    async def close(self) -> None:
+        async with self._working:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                with suppress(sqlite3.Error):
+                    await asyncio.to_thread(connection.close)
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+        if self._path is None:
+            return None
+        async with self._working:
+            try:
+                return await asyncio.to_thread(self._work, self._path, work)
+            except (sqlite3.Error, OSError) as exc:
+                if not self._told:
+                    self._told = True
+                    _logger.warning("figures are not kept over a restart: %s: %s", self._path, exc)
+                return None
+
+    def _work(self, path: Path, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._connection is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Each call has a thread of its own; the lock around them is what SQLite asks for.
+            connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(_TABLE)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return work(self._connection)

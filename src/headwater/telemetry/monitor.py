@@ -1,0 +1,179 @@
+"""The monitor of a process: samples, rolls the windows, keeps the minutes, evaluates alerts, answers questions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from ..streams.hub import Hub
+from .alerts import Alerts
+from .figures import Now, ProviderState, StreamsNow, Summary, ViewersNow, summarize
+from .history import History
+from .recorder import Recorder
+from .series import TimeSeries, series_of
+from .settings import TelemetrySettings
+from .timeline import Timeline
+from .windows import MINUTE_MS, MINUTES_HELD, SECONDS_HELD, Piece, Row, Windows, merged, pieces_of, stepped
+
+SAMPLE_S = 0.25
+ALERTS_EVERY_S = 15.0
+# From here on decoding and merging is worth a thread: some 30 µs a minute.
+MINUTES_AT_ONCE = 60
+
+_logger = logging.getLogger(__name__)
+
+
+T = TypeVar("T")
+
+
+class Monitor:
+    """Make it in the loop that it works in, give its `recorder` to the hub, `open` it with that, `close` it before.
+
+    `providers`: how the configured ones are now.
+    """
+
+    def __init__(
+        self,
+        settings: TelemetrySettings,
+        history: History,
+        *,
+        providers: Callable[[], Sequence[ProviderState]],
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self.settings = settings
+        self.recorder = Recorder(asyncio.get_running_loop().time)
+        self.alerts = Alerts(settings)
+        self._history = history
+        self._providers = providers
+        self._clock_ms = clock_ms
+        self._windows = Windows()
+        self._hub: Hub | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, hub: Hub) -> None:
+        """Begin, after what an earlier process has kept."""
+        self._hub = hub
+        now_ms = self._clock_ms()
+        self._windows.begin_with(await self._history.read(now_ms - MINUTES_HELD * MINUTE_MS), now_ms)
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="headwater-monitor")
+
+    async def close(self) -> None:
+        """Keep what is measured so far, and stop. Idempotent."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait((task,))
+        await self.roll()
+        if (row := self._windows.current_row()) is not None:
+            await self._history.save(row, prune_before_ms=self._prune_before_ms)
+        await self._history.close()
+
+    # ------------------------------------------------------------------ measuring
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        rolled = judged = loop.time()
+        while True:
+            await asyncio.sleep(SAMPLE_S)
+            try:
+                self.recorder.sample()
+                now = loop.time()
+                if now - rolled >= 1.0:
+                    # Not `now`, or each second would be a sample longer.
+                    rolled = max(rolled + 1.0, now - 1.0)
+                    await self.roll()
+                if now - judged >= ALERTS_EVERY_S:
+                    judged = now
+                    self.judge()
+            except Exception:
+                # One bad second must not be the last one that is measured.
+                _logger.exception("measuring failed")
+
+    async def roll(self) -> None:
+        """A second is over."""
+        self.recorder.sample()
+        bucket = self.recorder.take(0 if self._hub is None else self._hub.queued)
+        closed = self._windows.push(self._clock_ms(), bucket)
+        if closed is not None:
+            await self._history.save(closed, prune_before_ms=self._prune_before_ms)
+
+    @property
+    def _prune_before_ms(self) -> int:
+        return self._clock_ms() - int(self.settings.metrics_keep_s * 1000)
+
+    def judge(self) -> None:
+        """Evaluate the alerts, and tell the operator what has changed."""
+        now_ms = self._clock_ms()
+        window = merged(self._windows.seconds(now_ms - self.settings.alert_window_s * 1000))
+        for alert in self.alerts.evaluate(window, self._providers(), at_ms=now_ms):
+            if alert.ended_at is None:
+                _logger.warning("alert %s: %s", alert.name, alert.message)
+            else:
+                _logger.warning("alert %s is over: %s", alert.name, alert.message)
+
+    # ------------------------------------------------------------------ answering
+
+    def now(self) -> Now:
+        """Streams and viewers against their limits."""
+        recorder, hub = self.recorder, self._hub
+        if hub is None:
+            raise RuntimeError("the monitor is not open")
+        settings = hub.settings
+        return Now(
+            StreamsNow(recorder.streams, settings.max_streams, hub.queued, settings.max_queued, recorder.states()),
+            ViewersNow(recorder.viewers, settings.max_connections),
+        )
+
+    def timeline(self, stream: str) -> Timeline | None:
+        """Of a stream that is produced here, or was lately."""
+        self.recorder.sample()
+        return self.recorder.timeline(stream)
+
+    async def summary(self, window_s: int) -> Summary:
+        """Of the last `window_s` seconds: by the second up to five minutes, above that by the minute."""
+        now_ms = self._clock_ms()
+        since_ms = now_ms - window_s * 1000
+        if window_s <= SECONDS_HELD:
+            whole = merged(self._windows.seconds(since_ms))
+        else:
+            rows = await self._rows(since_ms)
+            whole = await _aside(len(rows), lambda: merged(pieces_of(rows)))
+        return summarize(whole, at_ms=now_ms, window_s=window_s, now=self.now(), providers=self._providers())
+
+    async def series(self, names: Sequence[str], *, window_s: int, step_s: int) -> TimeSeries:
+        """Steps are aligned, so that the same instant is in the same step whenever it is asked for.
+
+        `step_s` is whole minutes above five minutes. Raises `KeyError` for an unknown name.
+        """
+        now_ms = self._clock_ms()
+        step_ms = step_s * 1000
+        count = -(-window_s // step_s)
+        start_ms = (now_ms // step_ms - count + 1) * step_ms
+        rows = [] if window_s <= SECONDS_HELD else await self._rows(start_ms)
+        seconds = self._windows.seconds(start_ms) if window_s <= SECONDS_HELD else []
+
+        def work() -> TimeSeries:
+            pieces: list[Piece] = seconds or list(pieces_of(rows))
+            steps = stepped(pieces, start_ms=start_ms, step_ms=step_ms, count=count)
+            return series_of(steps, names, at_ms=now_ms, start_ms=start_ms, window_s=window_s, step_s=step_s)
+
+        return await _aside(len(rows), work)
+
+    async def _rows(self, since_ms: int) -> list[Row]:
+        """From the disk what is older than the last day."""
+        rows = self._windows.rows(since_ms)
+        # A day to the minute in which it began is still in memory.
+        if since_ms >= self._clock_ms() - (MINUTES_HELD + 1) * MINUTE_MS:
+            return rows
+        first_ms = rows[0].minute_ms if rows else None
+        older = await self._history.read(since_ms)
+        return [row for row in older if first_ms is None or row.minute_ms < first_ms] + rows
+
+
+async def _aside(minutes: int, work: Callable[[], T]) -> T:
+    """In a thread where there is much to decode and merge."""
+    return work() if minutes <= MINUTES_AT_ONCE else await asyncio.to_thread(work)

@@ -1,0 +1,237 @@
+"""Counts what happens to streams and viewers: the `Observer` of the hub.
+
+On the event path it appends one number a batch. All else is read off folds and viewers when `sample` and `take` are
+called, some times a second.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from ..events import CONTENT_TYPES, TERMINAL_TYPES, Error, Event, Status, Text
+from ..streams.channel import Channel, outcome
+from ..streams.viewer import Viewer
+from .bucket import Bucket
+from .timeline import Timeline, Timelines
+
+_STAGES = {"retrying": "retries", "fallback": "fallbacks", "hedging": "hedges", "continuing": "continuations"}
+
+
+class _Live:
+    """A stream that is produced here. `last_s`: when content was last seen; `chunks`, `text_bytes`: counted so far."""
+
+    __slots__ = ("channel", "chunks", "committed", "ended_s", "is_new", "last_s", "text_bytes", "timeline")
+
+    def __init__(self, channel: Channel, now: float) -> None:
+        self.channel = channel
+        self.timeline = Timeline(now)
+        self.is_new = channel.record.next_seq == 0
+        self.committed = False
+        self.last_s: float | None = None
+        self.ended_s = now
+        # What an earlier process wrote is not counted again.
+        self.chunks = channel.fold.content_events
+        self.text_bytes = channel.fold.text_bytes
+
+
+class Recorder:
+    """See `streams.Observer`. `clock`: the loop's time, which is also what its methods are told as `now`."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.bucket = Bucket()
+        self._clock = clock
+        self._taken_s = clock()
+        self._live: dict[str, _Live] = {}
+        self._viewers: dict[Viewer, int] = {}
+        self._gaps: list[float] = []
+        self._ended = Timelines()
+
+    # ------------------------------------------------------------------ now
+
+    @property
+    def streams(self) -> int:
+        return len(self._live)
+
+    @property
+    def viewers(self) -> int:
+        return len(self._viewers)
+
+    def states(self) -> dict[str, int]:
+        """Streams by their state."""
+        return dict(Counter(live.channel.status for live in self._live.values()))
+
+    def timeline(self, stream: str) -> Timeline | None:
+        """Of a stream that is produced here, or was lately."""
+        live = self._live.get(stream)
+        return live.timeline if live is not None else self._ended.get(stream)
+
+    # ------------------------------------------------------------------ Observer
+
+    def begun(self, channel: Channel, now: float) -> None:
+        self._live[channel.id] = _Live(channel, now)
+
+    def committed(self, channel: Channel, events: Sequence[Event], now: float) -> None:
+        live = self._live.get(channel.id)
+        if live is None:
+            return
+        last = live.last_s
+        if last is not None and len(events) == 1 and type(events[0]) is Text:
+            self._gaps.append(now - last)
+            live.last_s = now
+        else:
+            self._look(live, events, now)
+
+    def _look(self, live: _Live, events: Sequence[Event], now: float) -> None:
+        """A batch that is not just the next piece of text."""
+        if not live.committed:
+            self._first_commit(live, now)
+        has_content = False
+        for event in events:
+            kind = type(event)
+            if kind in CONTENT_TYPES:
+                has_content = True
+            elif kind is Status:
+                self._stage(live, event, now)  # type: ignore[arg-type]
+            elif kind in TERMINAL_TYPES:
+                live.ended_s = now
+        if has_content:
+            if live.last_s is not None:
+                self._gaps.append(now - live.last_s)
+            elif live.is_new:
+                self.bucket.timings.first_token.add(now - live.timeline.began_s)
+                live.timeline.mark(now, "first_token")
+            live.last_s = now
+
+    def _first_commit(self, live: _Live, now: float) -> None:
+        live.committed = True
+        if live.is_new:
+            self.bucket.counts.started += 1
+            self.bucket.timings.setup.add(now - live.timeline.began_s)
+        else:
+            self.bucket.counts.recovered += 1
+        live.timeline.mark(now, "started" if live.is_new else "recovered")
+
+    def _stage(self, live: _Live, event: Status, now: float) -> None:
+        name = _STAGES.get(event.stage)
+        if name is not None:
+            counts = self.bucket.counts
+            setattr(counts, name, getattr(counts, name) + 1)
+        data = event.data or {}
+        parts = [data.get("provider"), data.get("model"), data.get("reason")]
+        live.timeline.mark(now, event.stage, " ".join(str(part) for part in parts if part))
+
+    def ended(self, channel: Channel) -> None:
+        live = self._live.pop(channel.id, None)
+        terminal = channel.terminal
+        if live is None or terminal is None or not live.committed:
+            return
+        self._count_chunks(live, live.ended_s)
+        how = outcome(terminal)
+        counts = self.bucket.counts
+        setattr(counts, how, getattr(counts, how) + 1)
+        if isinstance(terminal, Error):
+            self.bucket.fail(terminal.reason)
+        if live.is_new:
+            self.bucket.timings.duration.add(live.ended_s - live.timeline.began_s)
+        self._settle(channel)
+        live.timeline.mark(live.ended_s, how, terminal.reason)
+        self._ended.keep(channel.id, live.timeline)
+
+    def attached(self, viewer: Viewer, cursor: str | None, reset: str | None) -> None:
+        self._viewers[viewer] = 0
+        counts = self.bucket.counts
+        counts.attached += 1
+        kind = "attached"
+        if cursor:
+            kind = "resumed" if reset is None else "reset"
+            counts.resumed += reset is None
+            counts.reset += reset is not None
+        self._mark_viewer(viewer, kind, reset or "")
+
+    def left(self, viewer: Viewer) -> None:
+        seen = self._viewers.pop(viewer, None)
+        if seen is None:
+            return
+        self.bucket.counts.sent_bytes += viewer.bytes - seen
+        self.bucket.counts.left_early += viewer.channel.terminal is None
+        self._mark_viewer(viewer, "left", "")
+
+    def _mark_viewer(self, viewer: Viewer, kind: str, detail: str) -> None:
+        timeline = self.timeline(viewer.channel.id)
+        if timeline is not None:
+            timeline.mark(self._clock(), kind, detail)
+
+    # ------------------------------------------------------------------ what a stream's end tells
+
+    def _settle(self, channel: Channel) -> None:
+        usage, facts = channel.fold.usage, channel.fold.served or {}
+        if usage is not None:
+            counts = self.bucket.counts
+            counts.prompt_tokens += usage.prompt_tokens
+            counts.completion_tokens += usage.completion_tokens
+        if channel.model:
+            model = self.bucket.model(channel.model)
+            model.streams += 1
+            if usage is not None:
+                model.prompt_tokens += usage.prompt_tokens
+                model.completion_tokens += usage.completion_tokens
+            cost = facts.get("cost")
+            if isinstance(cost, Mapping) and isinstance(amount := cost.get("amount"), int | float):
+                currency = str(cost.get("currency", ""))
+                model.costs[currency] = model.costs.get(currency, 0.0) + amount
+        attempts = facts.get("attempts")
+        if isinstance(attempts, list):
+            self._attempts([one for one in attempts if isinstance(one, Mapping)], facts.get("first_token_ms"))
+
+    def _attempts(self, attempts: Sequence[Mapping[str, object]], first_token_ms: object) -> None:
+        """As `routing.ledger` tells them. A call that was cancelled, or lost a race, says nothing of its provider."""
+        spoke: Mapping[str, object] | None = None
+        for attempt in attempts:
+            how = attempt.get("outcome")
+            if how in ("done", "failed"):
+                part = self.bucket.provider(str(attempt.get("provider", "")))
+                part.attempts += 1
+                part.failures += how == "failed"
+            began_ms = attempt.get("began_ms")
+            if how != "lost" and isinstance(first_token_ms, float) and isinstance(began_ms, float):
+                # Whoever was asked last before the first content came has given it.
+                spoke = attempt if began_ms <= first_token_ms else spoke
+        if spoke is not None and isinstance(first_token_ms, float):
+            waited_ms = first_token_ms - float(str(spoke["began_ms"]))
+            self.bucket.provider(str(spoke.get("provider", ""))).first_token.add(waited_ms / 1000)
+
+    # ------------------------------------------------------------------ off the event path
+
+    def sample(self) -> None:
+        """Look at what runs; call it some times a second."""
+        now = self._clock()
+        for live in self._live.values():
+            if live.channel.fold.content_events != live.chunks:
+                self._count_chunks(live, now)
+
+    def _count_chunks(self, live: _Live, now: float) -> None:
+        fold = live.channel.fold
+        more = fold.content_events - live.chunks
+        if more:
+            self.bucket.counts.chunks += more
+            self.bucket.counts.text_bytes += fold.text_bytes - live.text_bytes
+            live.chunks, live.text_bytes = fold.content_events, fold.text_bytes
+            live.timeline.add(now, more)
+
+    def take(self, queued: int) -> Bucket:
+        """What happened since the last time. `queued`: streams that wait for a slot."""
+        bucket = self.bucket
+        now = self._clock()
+        bucket.covered_s, self._taken_s = now - self._taken_s, now
+        for viewer, seen in self._viewers.items():
+            if viewer.bytes != seen:
+                bucket.counts.sent_bytes += viewer.bytes - seen
+                self._viewers[viewer] = viewer.bytes
+        gaps, self._gaps = self._gaps, []
+        bucket.timings.chunk_gap.add_all(gaps)
+        peaks = bucket.peaks
+        peaks.streams, peaks.viewers = max(peaks.streams, self.streams), max(peaks.viewers, self.viewers)
+        peaks.queued = max(peaks.queued, queued)
+        self.bucket = Bucket()
+        return bucket

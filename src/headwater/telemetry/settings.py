@@ -1,0 +1,17 @@
+"""What the operator may choose about figures and alerts."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`metrics`: whether anything is counted. An alert's threshold of 0 switches it off."""
+
+    metrics: bool = True
+    metrics_keep_s: float = 30 * 86_400.0
+    alert_window_s: int = 300
+    alert_error_rate: float = 0.05
+    alert_first_token_ms: float = 5000.0
+    alert_chunk_gap_ms: float = 1000.0
+    alert_provider_error_rate: float = 0.5

@@ -1,0 +1,74 @@
+"""Durations as a DDSketch (https://arxiv.org/abs/1908.10693): any quantile to within 1 %, and mergeable.
+
+The counts by key are kept here as a plain table, which is what is added to, merged and stored; the keys and the
+quantiles are the library's. Values are seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from ddsketch import DDSketch
+from ddsketch.mapping import LogarithmicMapping
+
+ACCURACY = 0.01
+# No loop's clock tells shorter times apart: uvloop's has milliseconds.
+SHORTEST_S = 1e-4
+
+_MAPPING = LogarithmicMapping(ACCURACY)
+# `_MAPPING.key` for a list of values at once: the same logarithm without three calls a value.
+_PER_LOG = 1 / math.log(_MAPPING.gamma)
+_LOWEST = math.ceil(math.log(SHORTEST_S) * _PER_LOG)
+
+
+class Sketch(msgspec.Struct, array_like=True):
+    """`bins`: how many values have each key. Sum, smallest and largest are exact."""
+
+    bins: dict[int, int] = {}
+    total: float = 0.0
+    smallest: float = math.inf
+    largest: float = 0.0
+
+    @property
+    def count(self) -> int:
+        return sum(self.bins.values())
+
+    def add(self, value: float) -> None:
+        self.add_all((value,))
+
+    def add_all(self, values: Sequence[float]) -> None:
+        """Some 0.2 µs a value."""
+        if not values:
+            return
+        log, ceil = math.log, math.ceil
+        keys = [ceil(log(value) * _PER_LOG) if value > SHORTEST_S else _LOWEST for value in values]
+        self._count(Counter(keys).items())
+        self.total += math.fsum(values)
+        self.smallest = min(self.smallest, *values)
+        self.largest = max(self.largest, *values)
+
+    def merge(self, other: Sketch) -> None:
+        self._count(other.bins.items())
+        self.total += other.total
+        self.smallest = min(self.smallest, other.smallest)
+        self.largest = max(self.largest, other.largest)
+
+    def _count(self, more: Iterable[tuple[int, int]]) -> None:
+        bins = self.bins
+        for key, number in more:
+            bins[key] = bins.get(key, 0) + number
+
+    @property
+    def mean(self) -> float | None:
+        return self.total / count if (count := self.count) else None
+
+    def quantiles(self, *wanted: float) -> list[float | None]:
+        """None where there is no value."""
+        sketch = DDSketch(ACCURACY)
+        for key, number in self.bins.items():
+            sketch.add(_MAPPING.value(key), number)
+        found = [sketch.get_quantile_value(quantile) for quantile in wanted]
+        return [None if one is None else min(max(one, self.smallest), self.largest) for one in found]

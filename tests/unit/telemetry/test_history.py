@@ -1,0 +1,71 @@
+"""Minutes on disk, and a disk that cannot be had."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from headwater.telemetry.history import FILE_NAME, History
+from headwater.telemetry.windows import Row
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / FILE_NAME
+
+
+async def test_what_is_kept_is_there_for_the_next_process(path: Path) -> None:
+    first = History(path)
+    await first.save(Row(60_000, b"one"), prune_before_ms=0)
+    await first.save(Row(120_000, b"part"), prune_before_ms=0)
+    await first.save(Row(120_000, b"two"), prune_before_ms=0)
+    await first.close()
+    second = History(path)
+    assert await second.read(0) == [Row(60_000, b"one"), Row(120_000, b"two")]
+    assert await second.read(60_001) == [Row(120_000, b"two")]
+    await second.close()
+
+
+async def test_the_old_is_pruned(path: Path) -> None:
+    history = History(path)
+    for minute in range(5):
+        await history.save(Row(minute * 60_000, b"x"), prune_before_ms=(minute - 1) * 60_000)
+    assert [row.minute_ms for row in await history.read(0)] == [180_000, 240_000]
+    await history.close()
+
+
+async def test_without_a_path_nothing_is_kept(tmp_path: Path) -> None:
+    history = History(None)
+    await history.save(Row(0, b"x"), prune_before_ms=0)
+    assert await history.read(0) == []
+    await history.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_file_that_is_none_is_told_once_and_costs_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database, and never was one " * 100)
+    history = History(path)
+    await history.save(Row(0, b"x"), prune_before_ms=0)
+    assert await history.read(0) == []
+    await history.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "not kept over a restart" in caplog.text
+
+
+async def test_a_place_that_cannot_be_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    history = History(tmp_path / "file" / FILE_NAME)
+    assert await history.read(0) == []
+    await history.close()
+
+
+async def test_the_file_is_plain_sqlite(path: Path) -> None:
+    history = History(path)
+    await history.save(Row(60_000, b"x"), prune_before_ms=0)
+    await history.close()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM minutes").fetchone() == (1,)
+    connection.close()

@@ -1,0 +1,275 @@
+"""Every figure of a scripted run, against what the script says: known chunks, delays, cuts, cancels."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from headwater.errors import LogUnavailable, ProviderTimeout, QueueFull
+from headwater.events import Done, Metadata, Reasoning, Start, Status, StreamId, Text
+from headwater.logs.memory import MemoryLog
+from headwater.streams import Channel, Hub, NewStream, StreamRecord, StreamSettings
+from headwater.telemetry.bucket import Bucket
+from headwater.telemetry.recorder import Recorder
+from tests.unit.streams.kit import FaultyLog, MemorySink, PlainEncoder, Script, eventually, store
+from tests.unit.streams.virtual_time import run_virtual
+
+from .kit import Steps, counted
+
+ATTEMPTS = [
+    {"provider": "a", "model": "m", "outcome": "failed", "began_ms": 0.0, "duration_ms": 100.0},
+    {"provider": "b", "model": "m", "outcome": "done", "began_ms": 120.0, "duration_ms": 900.0},
+    {"provider": "c", "model": "m", "outcome": "lost", "began_ms": 130.0, "duration_ms": 10.0},
+    {"provider": "d", "model": "m", "outcome": "cancelled", "began_ms": 500.0, "duration_ms": 10.0},
+]
+
+
+async def finished(hub: Hub, recorder: Recorder, producer: Steps, **new: object) -> Channel:
+    channel, _ = await hub.create(NewStream(**new), producer)  # type: ignore[arg-type]
+    await channel.wait_end()
+    await eventually(lambda: not recorder.streams)
+    return channel
+
+
+def test_times_are_those_of_the_script() -> None:
+    async def work() -> Bucket:
+        async with counted() as (hub, recorder):
+            steps = [(0.3, [Text("a")]), (0.05, [Text("b")]), (0.05, [Text("c"), Text("d")]), (0.2, [Text("e")])]
+            await finished(hub, recorder, Steps(*steps))
+            return recorder.take(0)
+
+    bucket = run_virtual(work())
+    timings = bucket.timings
+    assert timings.first_token.count == 1
+    assert timings.first_token.total == pytest.approx(0.3, abs=1e-6)
+    # What came together is one delivery: three gaps for five chunks.
+    assert timings.chunk_gap.count == 3
+    assert timings.chunk_gap.total == pytest.approx(0.3, abs=1e-6)
+    assert timings.chunk_gap.largest == pytest.approx(0.2, abs=1e-6)
+    assert timings.duration.total == pytest.approx(0.6, abs=1e-6)
+    assert timings.setup.count == 1
+    assert bucket.covered_s == pytest.approx(0.6, abs=0.1)
+
+
+async def test_counts_are_those_of_the_script() -> None:
+    async with counted() as (hub, recorder):
+        await finished(hub, recorder, Steps((0, [Reasoning("hm"), Text("naïve")]), (0, [Text("b")])), model="m")
+        await finished(hub, recorder, Steps((0, [Text("x")]), error=ProviderTimeout("slow")), model="m")
+        script = Script()
+        channel, _ = await hub.create(NewStream(model="n"), script)
+        script.say("1", "2", "3")
+        await eventually(lambda: channel.fold.texts == 3)
+        assert recorder.states() == {"streaming": 1}
+        await hub.cancel(StreamId(channel.id), owner="")
+        await eventually(lambda: not recorder.streams)
+        recorder.sample()
+        bucket = recorder.take(2)
+    counts = bucket.counts
+    assert (counts.started, counts.done, counts.failed, counts.cancelled, counts.recovered) == (3, 1, 1, 1, 0)
+    assert (counts.chunks, counts.text_bytes) == (3 + 1 + 3, len("naïveb".encode()) + 1 + 3)
+    assert bucket.reasons == {"provider_timeout": 1}
+    told = bucket.models["m"]
+    # One told its usage, the other is estimated: one token for one character.
+    assert (told.streams, told.prompt_tokens, told.completion_tokens) == (2, 7, 11 + 1)
+    assert (counts.prompt_tokens, counts.completion_tokens) == (7, 11 + 1 + 1)
+    assert bucket.models["n"].streams == 1
+    assert (bucket.peaks.queued, bucket.peaks.streams) == (2, 0)
+
+
+async def test_running_streams_count_while_they_run_and_nothing_twice() -> None:
+    async with counted() as (hub, recorder):
+        script = Script()
+        channel, _ = await hub.create(NewStream(), script)
+        whole = Bucket()
+        for words in (["a", "b"], ["c"], []):
+            script.say(*words)
+            expected = channel.fold.texts + len(words)
+            await eventually(lambda expected=expected: channel.fold.texts == expected)
+            recorder.sample()
+            part = recorder.take(0)
+            assert part.counts.chunks == len(words)
+            whole.merge(part)
+        assert part.peaks.streams == 1
+        script.finish()
+        await channel.wait_end()
+        await eventually(lambda: not recorder.streams)
+        recorder.sample()
+        whole.merge(recorder.take(0))
+    assert (whole.counts.chunks, whole.counts.done, whole.counts.started) == (3, 1, 1)
+
+
+async def test_stages_are_counted_and_marked() -> None:
+    place = {"provider": "b", "model": "m", "reason": "provider_timeout"}
+    stages = ["retrying", "retrying", "fallback", "hedging", "continuing", "searching"]
+    async with counted() as (hub, recorder):
+        steps = [(0, [Status(stage, data=place)]) for stage in stages]
+        channel = await finished(hub, recorder, Steps(*steps, (0, [Status("retrying"), Text("a")])))
+        counts = recorder.take(0).counts
+        timeline = recorder.timeline(channel.id)
+    assert (counts.retries, counts.fallbacks, counts.hedges, counts.continuations) == (3, 1, 1, 1)
+    assert timeline is not None
+    kinds = [mark.kind for mark in timeline.marks]
+    assert kinds == ["started", *stages, "retrying", "first_token", "done"]
+    assert [mark.detail for mark in timeline.marks][1] == "b m provider_timeout"
+
+
+async def test_attempts_tell_of_their_providers_and_costs() -> None:
+    facts = Metadata({"attempts": ATTEMPTS, "first_token_ms": 450.0, "cost": {"amount": 0.25, "currency": "EUR"}})
+    async with counted() as (hub, recorder):
+        await finished(hub, recorder, Steps((0, [Text("a"), facts])), model="m")
+        bucket = recorder.take(0)
+    told = {name: (part.attempts, part.failures) for name, part in bucket.providers.items()}
+    assert told == {"a": (1, 1), "b": (1, 0)}
+    assert bucket.providers["b"].first_token.total == pytest.approx(0.330)
+    assert bucket.models["m"].costs == {"EUR": 0.25}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"attempts": "none", "cost": 3, "first_token_ms": "soon"},
+        {"attempts": [1, {}, {"outcome": "done"}], "cost": {"amount": "much"}},
+        {"attempts": [{"outcome": "done", "began_ms": None}], "first_token_ms": 3.0},
+    ],
+)
+async def test_metadata_of_an_application_may_be_anything(data: dict[str, object]) -> None:
+    async with counted() as (hub, recorder):
+        await finished(hub, recorder, Steps((0, [Text("a"), Metadata(data)])), model="m")
+        bucket = recorder.take(0)
+    assert bucket.counts.done == 1
+    assert bucket.models["m"].costs == {}
+
+
+async def test_viewers_their_bytes_and_their_return() -> None:
+    async with counted() as (hub, recorder):
+        script = Script()
+        channel, _ = await hub.create(NewStream(), script)
+        sinks = [MemorySink(), MemorySink(), MemorySink()]
+        first = hub.attach(channel, PlainEncoder, sinks[0])
+        script.say("a", "b")
+        await eventually(lambda: sinks[0].text == "ab")
+        first.close()
+        hub.attach(channel, PlainEncoder, sinks[1], f"1.{channel.next_seq - 1}")
+        hub.attach(channel, PlainEncoder, sinks[2], "9.9")
+        assert recorder.viewers == 2
+        part = recorder.take(0)
+        assert part.peaks.viewers == 2
+        script.finish()
+        await channel.wait_end()
+        await eventually(lambda: not recorder.viewers and not recorder.streams)
+        whole = recorder.take(0)
+        whole.merge(part)
+        timeline = recorder.timeline(channel.id)
+    counts = whole.counts
+    assert (counts.attached, counts.resumed, counts.reset, counts.left_early) == (3, 1, 1, 1)
+    assert counts.sent_bytes == sum(len(b"".join(sink.chunks)) for sink in sinks)
+    assert timeline is not None
+    kinds = [mark.kind for mark in timeline.marks]
+    assert [kind for kind in kinds if kind in ("attached", "resumed", "reset", "left")] == [
+        "attached", "left", "resumed", "reset", "left", "left",
+    ]  # fmt: skip
+
+
+async def test_a_stream_that_is_taken_up_is_no_new_one() -> None:
+    log = MemoryLog()
+    record = StreamRecord(StreamId("s1"), 0, model="m", linger_s=300)
+    await store(log, record, [Start("s1", "m", 0), Text("old")])
+    recorder = Recorder(asyncio.get_running_loop().time)
+    hub = Hub(log, StreamSettings(), recover=lambda record, fold: Steps((0, [Text("new")])), observer=recorder)
+    await hub.start()
+    channel = await hub.open(StreamId("s1"), owner="")
+    await channel.wait_end()
+    await eventually(lambda: not recorder.streams)
+    bucket = recorder.take(0)
+    await hub.shutdown(0)
+    counts, timings = bucket.counts, bucket.timings
+    assert (counts.started, counts.recovered, counts.done) == (0, 1, 1)
+    assert (counts.chunks, counts.text_bytes) == (1, 3)
+    assert [timings.setup.count, timings.first_token.count, timings.duration.count] == [0, 0, 0]
+
+
+async def test_what_cannot_be_taken_up_counts_as_failed() -> None:
+    log = MemoryLog()
+    await store(log, StreamRecord(StreamId("s1"), 0), [Start("s1", "", 0)])
+    async with counted(log) as (_, recorder):
+        await eventually(lambda: not recorder.streams)
+        bucket = recorder.take(0)
+    assert (bucket.counts.failed, bucket.reasons) == (1, {"interrupted": 1})
+
+
+async def test_what_was_never_stored_was_never_there() -> None:
+    log = FaultyLog()
+    async with counted(log, StreamSettings(log_retry_s=0.0)) as (hub, recorder):
+        log.always = LogUnavailable("full")
+        with pytest.raises(LogUnavailable):
+            await hub.create(NewStream(), Steps())
+        log.always = None
+        await eventually(lambda: not recorder.streams)
+        bucket = recorder.take(0)
+    assert bucket.counts.started == 0
+    assert bucket.counts.failed == 0
+
+
+async def test_a_stream_that_the_log_lost_fails_once() -> None:
+    log = FaultyLog()
+    async with counted(log, StreamSettings(log_retry_s=0.0)) as (hub, recorder):
+        script = Script()
+        channel, _ = await hub.create(NewStream(), script)
+        log.always = LogUnavailable("full")
+        script.say("a")
+        await eventually(lambda: channel.failure is not None)
+        log.always = None
+        await eventually(lambda: recorder.bucket.counts.failed)
+        bucket = recorder.take(0)
+    assert (bucket.counts.started, bucket.counts.failed, bucket.reasons) == (1, 1, {"log_unavailable": 1})
+
+
+async def test_a_refused_stream_leaves_nothing() -> None:
+    async with counted(settings=StreamSettings(max_streams=1, max_queued=0)) as (hub, recorder):
+        script = Script()
+        channel, _ = await hub.create(NewStream(), script)
+        with pytest.raises(QueueFull):
+            await hub.create(NewStream(), Script())
+        assert recorder.streams == 1
+        script.finish()
+        await channel.wait_end()
+        await eventually(lambda: not recorder.streams)
+
+
+async def test_streams_of_other_processes_are_theirs() -> None:
+    log = MemoryLog()
+    async with counted(log) as (hub, own), counted(log) as (other, theirs):
+        script = Script()
+        channel, _ = await hub.create(NewStream(), script)
+        followed = await other.open(StreamId(channel.id), owner="")
+        script.say("a")
+        script.finish()
+        await followed.wait_end()
+        await eventually(lambda: not own.streams)
+        assert own.take(0).counts.chunks == 1
+        assert theirs.take(0) == Bucket(covered_s=pytest.approx(0, abs=60))  # type: ignore[arg-type]
+
+
+async def test_an_ended_stream_has_its_timeline_and_its_late_viewers() -> None:
+    async with counted() as (hub, recorder):
+        channel = await finished(hub, recorder, Steps((0, [Text("a"), Text("b")])))
+        again = await hub.open(StreamId(channel.id), owner="")
+        await hub.attach(again, PlainEncoder, MemorySink()).wait_closed()
+        timeline = recorder.timeline(channel.id)
+        assert recorder.timeline("unknown") is None
+    assert timeline is not None
+    assert sum(timeline.counts) == 2
+    assert [mark.kind for mark in timeline.marks][-3:] == ["done", "attached", "left"]
+
+
+def test_nothing_of_an_ended_stream_is_held() -> None:
+    async def work() -> None:
+        async with counted() as (hub, recorder):
+            channel = await finished(hub, recorder, Steps((0.01, [Text("a")])))
+            assert recorder._live == {}
+            assert recorder._viewers == {}
+            assert recorder._gaps == []
+            assert channel.terminal == Done("stop")
+
+    run_virtual(work())
