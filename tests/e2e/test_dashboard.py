@@ -204,7 +204,5 @@ async def test_it_loads_little_and_asks_nobody_else(visit: Visit, measured: Serv
     reader = await visit(measured.url)
     page = await reader.open("/dashboard")
     await expect(page.locator("figure")).to_have_count(8)
-    sizes = [
-        (await request.sizes())["responseBodySize"] for request in reader.requests if "/assets/" in request.url
-    ]
+    sizes = [(await request.sizes())["responseBodySize"] for request in reader.requests if "/assets/" in request.url]
     assert 0 < sum(sizes) < FIRST_LOAD_BYTES

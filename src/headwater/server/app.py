@@ -94,16 +94,22 @@ def create_app(
         places += PLACES
         for router in chat_routers(services, chat):
             app.include_router(router)
-    pages = Pages(chat=chat is not None) if settings.page else None
-    if pages is not None:
-        app.include_router(pages.routes())
-    api_docs.install(app, from_root=pages is None or not pages.has_chat)
+    pages = _add_pages(app, settings, chat)
     errors.install(app)
     openapi.install(app, bodies, keys_needed=identity.configured)
     _add_layers(app, settings, identity, pages, takes_documents=chat is not None)
     # Whatever is refused, by whichever layer, in the form of the reference that is spoken there.
     app.add_middleware(OwnForms, places=places)
     return app
+
+
+def _add_pages(app: FastAPI, settings: ServerSettings, chat: ChatServices | None) -> Pages | None:
+    """Those for people, and the API's own."""
+    pages = Pages(chat=chat is not None) if settings.page else None
+    if pages is not None:
+        app.include_router(pages.routes())
+    api_docs.install(app, from_root=pages is None or not pages.has_chat)
+    return pages
 
 
 def _add_layers(
