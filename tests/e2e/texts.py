@@ -42,3 +42,11 @@ The crossing takes 55 minutes. A return ticket costs 18 euros.
 
 Bicycles travel free of charge, but there are only twelve places for them.
 """
+
+TUNNEL = (
+    "The line climbs for an hour along the river, and where the valley ends it goes into the mountain. The tunnel is"
+    " fifteen kilometres long and was dug from both sides for ten years. When the two parties met in the middle, their"
+    " axes were less than a hand's breadth apart. Inside it is always twelve degrees, summer and winter, and in the old"
+    " days the stokers lay down on the floor of the engine, where there was some air left. Today the train needs nine"
+    " minutes, the lights go on, and whoever is on the telephone says the same sentence, that there is a tunnel coming."
+)
