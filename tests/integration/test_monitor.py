@@ -108,9 +108,8 @@ async def test_figures_are_those_of_the_run(tmp_path: Path, upstream: Upstream) 
         totals, durations = told["totals"], told["durations"]
         assert [totals[name] for name in ("started", "done", "failed", "cancelled", "recovered")] == [5, 3, 1, 1, 0]
         watchers = [plain, cut, fallen, broken, viewer]
-        chunks = sum(sum(seen.event == "text" for seen in watcher.seen) for watcher in watchers)
-        assert chunks == 12 + 12 + 9 + 3 + 6
-        assert totals["chunks"] == chunks
+        # What the models were told to send; viewers that are late get several as one.
+        assert totals["chunks"] == 12 + 12 + 9 + 3 + 6
         assert totals["text_bytes"] == sum(len(watcher.text.encode()) for watcher in watchers)
         assert totals["viewers"] == run.viewers + 1
         assert (totals["resumed"], totals["reset"]) == (2, 0)
