@@ -5,14 +5,12 @@ from .call import HttpCall
 from .http_provider import HttpProvider
 from .ports import Provider, SupportsContinuation, Transport, WireProtocol
 from .replay import Replay
-from .transport_aiohttp import AiohttpTransport
 from .transport_httptools import HttptoolsTransport, PoolLimits
 from .wire.ollama import Ollama
 from .wire.openai_chat import OpenAIChat
 
 __all__ = [
     "Adapter",
-    "AiohttpTransport",
     "HttpCall",
     "HttpProvider",
     "HttptoolsTransport",

@@ -24,7 +24,6 @@ from .plugins import plugin, plugin_names
 from .ports import Provider, Transport
 from .presets import PRESETS, Preset, preset_name
 from .replay import Replay
-from .transport_aiohttp import AiohttpTransport
 from .transport_errors import check_headers
 from .transport_httptools import HttptoolsTransport
 
@@ -91,6 +90,8 @@ async def find_providers(around: Surroundings) -> list[Found]:
 def transport_for(environ: Mapping[str, str], *, connect_timeout_s: float = 10.0) -> Transport:
     """Our own transport, or aiohttp's where the environment names a proxy."""
     if any(environ.get(name, "").strip() for name in _PROXIES):
+        from .transport_aiohttp import AiohttpTransport  # late: importing aiohttp is a tenth of a start
+
         return AiohttpTransport(connect_timeout_s=connect_timeout_s)
     return HttptoolsTransport(connect_timeout_s=connect_timeout_s)
 

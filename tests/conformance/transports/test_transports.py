@@ -18,8 +18,9 @@ from headwater.errors import (
     ProviderTruncated,
     ProviderUnreachable,
 )
-from headwater.providers import AiohttpTransport, HttptoolsTransport, PoolLimits, Transport
+from headwater.providers import HttptoolsTransport, PoolLimits, Transport
 from headwater.providers.ports import UpstreamRequest
+from headwater.providers.transport_aiohttp import AiohttpTransport
 from headwater.providers.wire.openai_decoder import OpenAIDecoder
 from tests.conformance.transports.kit import KeepingReceiver, chat_request, models_request
 from tests.upstream import Script, Upstream, closed_url

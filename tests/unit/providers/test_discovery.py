@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from headwater.errors import ConfigError, UnsupportedField
-from headwater.providers import AiohttpTransport, HttpProvider, HttptoolsTransport, Replay, discovery, presets
+from headwater.providers import HttpProvider, HttptoolsTransport, Replay, discovery, presets
 from headwater.providers.discovery import BUILT_IN, Found, Surroundings, find_providers, transport_for
 from headwater.providers.extractive import Extractive
 from headwater.providers.options import Maker, ProviderOptions
+from headwater.providers.transport_aiohttp import AiohttpTransport
 from headwater.request import ChatRequest
 from headwater.tables import ProviderTable
 from tests.upstream import Upstream, closed_url

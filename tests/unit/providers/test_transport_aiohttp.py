@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from headwater.errors import ProviderProtocolError, ProviderUnreachable
-from headwater.providers import AiohttpTransport
 from headwater.providers.ports import UpstreamRequest
+from headwater.providers.transport_aiohttp import AiohttpTransport
 from tests.conformance.transports.kit import KeepingReceiver
 
 
