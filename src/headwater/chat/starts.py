@@ -13,10 +13,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from sqlalchemy import delete, func, insert, select
-from sqlalchemy.exc import IntegrityError
 
 from ..cursor import parse_cursor
-from ..errors import StoreUnavailable
 from ..events import StreamId
 from ..store import Store
 from ..store.tables import started
@@ -25,8 +23,6 @@ from ..store.tables import started
 EPOCHS = 256
 # What the database's column takes.
 _MOST = 2**31 - 1
-# Another server process may take the same epoch in the same moment; then it is the next.
-_TRIES = 8
 
 
 def digest_of(path: str, query: Iterable[tuple[str, str]]) -> str:
@@ -67,19 +63,14 @@ class Starts:
         return None if found is None else StreamId(found)
 
     async def note(self, tenant: str, digest: str, stream: StreamId) -> int:
-        """Note a start before its stream is made; its first epoch. Forgets what is too old."""
+        """Note a start before its stream is made; its first epoch. Forgets what is too old. One after the other."""
         now_ms = self._clock_ms()
         last = select(func.max(started.c.epoch)).where(started.c.tenant == tenant, started.c.digest == digest)
-        for _ in range(_TRIES):
-            try:
-                async with self._store.write() as connection:
-                    if not self._store.is_sqlite:  # which has one writer anyway
-                        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(digest, 0))))
-                    number = ((await connection.execute(last)).scalar() or 0) + 1
-                    row = {"tenant": tenant, "digest": digest, "epoch": number, "stream_id": stream, "at_ms": now_ms}
-                    await connection.execute(insert(started).values(row))
-                    await connection.execute(delete(started).where(started.c.at_ms < now_ms - self._max_age_ms))
-            except IntegrityError:
-                continue
-            return (number - 1) * EPOCHS + 1
-        raise StoreUnavailable("too many are asking this at once")
+        async with self._store.write() as connection:
+            if not self._store.is_sqlite:  # which has one writer anyway
+                await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(digest, 0))))
+            number = ((await connection.execute(last)).scalar() or 0) + 1
+            row = {"tenant": tenant, "digest": digest, "epoch": number, "stream_id": stream, "at_ms": now_ms}
+            await connection.execute(insert(started).values(row))
+            await connection.execute(delete(started).where(started.c.at_ms < now_ms - self._max_age_ms))
+        return (number - 1) * EPOCHS + 1

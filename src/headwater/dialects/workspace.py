@@ -6,13 +6,13 @@ format has one answer, so only the first choice is shown, and no word for tool c
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
 
 from ..errors import InputError
 from ..events import Done, Error, Event, JsonObject, Reasoning, Source, Status, Text, Usage
+from ..instants import rfc3339
 from ..request import ChatRequest
 from ..sse import comment
 from ..streams.fold import served_by
@@ -230,8 +230,7 @@ def metrics(view: StreamView) -> JsonObject:
     provider = served_by(served) or fold.provider
     if provider:
         told["provider"] = provider
-    ended = datetime.fromtimestamp((view.created_ms + (duration_ms or 0)) / 1000, UTC)
-    told["timestamp"] = ended.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    told["timestamp"] = rfc3339(view.created_ms + (duration_ms or 0))
     if first_ms is not None:
         told["timeToFirstToken"] = first_ms / 1000
     return told

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
+from ..instants import rfc3339
 from .api_key import ApiKey
 from .meters import MeterStanding
 from .principal import Period, Scope
@@ -97,7 +97,7 @@ def key_card(key: ApiKey, standing: MeterStanding, now_ms: int) -> KeyCard:
         project=key.project,
         user=key.user,
         active=key.life_ms(now_ms) != 0,
-        created_at=time_text(key.created_ms),
+        created_at=rfc3339(key.created_ms),
         expires_at=_time_or_none(key.expires_ms),
         revoked_at=_time_or_none(key.revoked_ms),
         rotated_until=_time_or_none(key.old_until_ms if rotating else None),
@@ -125,10 +125,5 @@ def meter_card(standing: MeterStanding) -> MeterCard:
     )
 
 
-def time_text(unix_ms: int) -> str:
-    """RFC 3339, in UTC."""
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _time_or_none(unix_ms: int | None) -> str | None:
-    return None if unix_ms is None else time_text(unix_ms)
+    return None if unix_ms is None else rfc3339(unix_ms)

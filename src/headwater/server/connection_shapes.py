@@ -5,7 +5,6 @@ Every figure is measured; one that is not known (yet) is left out. Times are RFC
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -176,11 +175,6 @@ class Figures(msgspec.Struct, frozen=True):
     chunks: int
     bytes: int
     first_ms: int | None = None
-
-
-def rfc3339(unix_ms: float) -> str:
-    """As JavaScript's `Date` writes itself as JSON."""
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def performance(figures: Figures, duration_ms: float) -> Performance:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..instants import rfc3339
 from ..streams import Status, StreamInfo, StreamRecord
 from .connection_facts import Facts
 from .connection_shapes import (
@@ -23,7 +24,6 @@ from .connection_shapes import (
     StreamResponse,
     performance,
     response_status,
-    rfc3339,
 )
 
 STATUSES: MappingProxyType[Status, ConnectionStatus] = MappingProxyType(

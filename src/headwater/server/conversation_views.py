@@ -5,8 +5,6 @@ Ids are the ones to use; numbers are shown beside them, for people. Times are RF
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from ..chat.backend import AtWork
@@ -23,6 +21,7 @@ from ..chat.records import (
     Workspace,
 )
 from ..events import Error, JsonObject, Source, Usage
+from ..instants import rfc3339
 from ..streams.lifecycle import Status
 
 
@@ -181,10 +180,6 @@ class FoundList(msgspec.Struct, frozen=True, tag_field="object", tag="list"):
 
     data: list[FoundView]
     has_more: bool
-
-
-def rfc3339(unix_ms: int) -> str:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def workspace_view(workspace: Workspace) -> WorkspaceView:

@@ -13,8 +13,8 @@ from ..dialects.base import decode_parameter
 from ..documents.records import Document, Found, Mode, Results, Stage, Statistics, Status, Version, Way
 from ..errors import InputError
 from ..events import JsonObject
+from ..instants import rfc3339
 from .conversation_bodies import MAX_PASSAGES, MAX_SELECTED
-from .conversation_views import rfc3339
 
 MAX_QUERY_CHARACTERS = 10_000
 

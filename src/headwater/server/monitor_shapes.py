@@ -6,9 +6,10 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from ..events import Error, JsonObject, Usage
+from ..instants import rfc3339
 from ..streams import StreamInfo, Viewer
 from ..telemetry.alerts import Alert
-from ..telemetry.figures import Summary, rfc3339
+from ..telemetry.figures import Summary
 from ..telemetry.timeline import Mark, Timeline
 from .connection_facts import facts_of
 from .connection_shapes import ConnectionStatus

@@ -19,7 +19,8 @@ from ..errors import AccessError, AdminRequired, UnknownItem
 from ..identity import Identity, Principal
 from ..identity.api_key import EVERYBODY, ApiKey, Issued, Reach
 from ..identity.bodies import KeyOrder, Rotation, TicketOrder, read_body
-from ..identity.cards import KeyCard, KeyList, Me, TicketCard, key_card, meter_card, time_text, with_secret
+from ..identity.cards import KeyCard, KeyList, Me, TicketCard, key_card, meter_card, with_secret
+from ..instants import rfc3339
 from . import openapi_identity
 from .accept import principal_of
 from .access import below_mount
@@ -65,7 +66,7 @@ def _add_caller(router: APIRouter, identity: Identity) -> None:
         # As the path will be seen when the ticket comes: decoded, and below where this API is mounted.
         path = below_mount(request.scope, unquote(order.path or ""))
         ticket = identity.issue_ticket(principal, path=path, ttl_s=order.ttl_s)
-        card = TicketCard(ticket.text, time_text(ticket.until_ms), time_text(ticket.resume_ms))
+        card = TicketCard(ticket.text, rfc3339(ticket.until_ms), rfc3339(ticket.resume_ms))
         return json_response(card, status=201, headers={"Cache-Control": "no-store"})
 
 

@@ -20,7 +20,7 @@ from ..telemetry.windows import SECONDS_HELD
 from . import openapi_monitor
 from .access import check_admin
 from .figures_feed import FiguresFeed
-from .monitor_shapes import AlertList, LiveFigures, Moment, connection_of, timeline_of
+from .monitor_shapes import AlertList, LiveFigures, Moment, ViewerList, connection_of, timeline_of
 from .responses import EventStreamResponse
 from .routes_openai import json_response
 
@@ -96,7 +96,7 @@ def _add_viewers(router: APIRouter, hub: Hub, monitor: Monitor) -> None:
         found.sort(key=lambda viewer: viewer.attached_ms, reverse=True)
         moment = _moment()
         shown = [connection_of(viewer, moment) for viewer in found[:limit]]
-        return json_response({"object": "list", "data": shown, "total": len(found)})
+        return json_response(ViewerList(shown, len(found)))
 
     @router.get("/v1/streams/{stream_id}/timeline", **openapi_monitor.TIMELINE)
     async def get_timeline(

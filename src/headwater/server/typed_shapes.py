@@ -7,7 +7,6 @@ in UTC.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from ..chat.records import MAX_NAME_CHARACTERS, Message, MessageStatus, Role, Thread
 from ..documents.records import Document, Statistics
 from ..events import Done, Error, Event, JsonObject, Metadata, Source, Status
+from ..instants import rfc3339
 
 StageStatus: TypeAlias = Literal["pending", "processing", "completed", "failed", "cancelled"]
 DocumentStatus: TypeAlias = Literal["processing", "completed", "failed"]
@@ -97,8 +97,8 @@ def session_card(thread: Thread) -> TypedSession:
         title=thread.title,
         model=thread.model,
         message_count=thread.messages,
-        created_at=time_text(thread.created_ms),
-        updated_at=time_text(thread.updated_ms),
+        created_at=rfc3339(thread.created_ms),
+        updated_at=rfc3339(thread.updated_ms),
     )
 
 
@@ -108,7 +108,7 @@ def message_card(message: Message) -> TypedSessionMessage:
         role=message.role,
         content=message.content,
         status=message.status,
-        created_at=time_text(message.created_ms),
+        created_at=rfc3339(message.created_ms),
         model=message.model or None,
         sources=list(map(_source, message.sources)),
         confidence=_figure(message.metadata.get("confidence")),
@@ -244,8 +244,8 @@ def document_card(document: Document, session_id: int | None) -> TypedDocument:
         session_id=session_id,
         task_id=document.stream_id,
         metadata=document.metadata,
-        created_at=time_text(document.created_ms),
-        updated_at=time_text(document.updated_ms),
+        created_at=rfc3339(document.created_ms),
+        updated_at=rfc3339(document.updated_ms),
     )
 
 
@@ -343,7 +343,3 @@ def _outcome(event: Event) -> tuple[StageStatus, str | None]:
             return "completed", None
         case _:
             return "processing", None
-
-
-def time_text(unix_ms: int) -> str:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -18,13 +18,14 @@ from ..documents.records import Document, Scope
 from ..documents.shelf import MAX_LISTED
 from ..errors import HeadwaterError, StreamFailed, UnknownItem
 from ..events import Error, JsonObject
+from ..instants import rfc3339
 from ..streams import Channel
 from ..streams.fold import CHARACTERS_PER_TOKEN
 from .responses import before_disconnect
 from .uploads import Upload
 from .workspace_places import Places
 from .workspace_shapes import AnythingDocument, AnythingFile, AnythingFiles, AnythingFolder, AnythingRoot
-from .workspace_views import date_text, time_text
+from .workspace_views import date_text
 
 FOLDER = "custom-documents"
 """Where AnythingLLM puts uploads that name no folder."""
@@ -113,8 +114,8 @@ def document_card(document: Document, workspace: Workspace) -> AnythingDocument:
         metadata=json_line({**facts_of(document), **known}).decode(),
         pinned=document.pinned,
         status=document.status,
-        created_at=time_text(document.created_ms),
-        last_updated_at=time_text(document.updated_ms),
+        created_at=rfc3339(document.created_ms),
+        last_updated_at=rfc3339(document.updated_ms),
     )
 
 

@@ -17,6 +17,7 @@ from ..chat.settings import ChatSettings
 from ..dialects.base import json_line
 from ..dialects.workspace import WorkspaceAttachment, cited, metrics
 from ..events import Event, JsonObject, Reasoning, text_of
+from ..instants import rfc3339
 from ..streams import Fold
 from .workspace_shapes import (
     AnythingAnswer,
@@ -60,8 +61,8 @@ def workspace_card(
         id=workspace.number,
         name=workspace.name,
         slug=workspace.slug,
-        created_at=time_text(workspace.created_ms),
-        last_updated_at=time_text(workspace.updated_ms),
+        created_at=rfc3339(workspace.created_ms),
+        last_updated_at=rfc3339(workspace.updated_ms),
         open_ai_temp=workspace.temperature,
         open_ai_history=settings.history_turns if turns is None else turns,
         open_ai_prompt=workspace.system_prompt or settings.system_prompt,
@@ -82,8 +83,8 @@ def thread_card(thread: Thread, workspace: Workspace) -> AnythingThread:
         slug=thread.slug,
         user_id=user_of(thread),
         workspace_id=workspace.number,
-        created_at=time_text(thread.created_ms),
-        last_updated_at=time_text(thread.updated_ms),
+        created_at=rfc3339(thread.created_ms),
+        last_updated_at=rfc3339(thread.updated_ms),
     )
 
 
@@ -246,11 +247,6 @@ def _media_type(url: str) -> str:
 
 def _data_url(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
-
-
-def time_text(unix_ms: int) -> str:
-    moment = datetime.fromtimestamp(unix_ms / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def date_text(unix_ms: int) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from ..cursor import Cursor
 from ..events import Error, JsonObject, Usage
+from ..instants import rfc3339
 from .channel import Channel
 from .fold import served_by
 from .lifecycle import Status
@@ -60,8 +59,8 @@ def describe(record: StreamRecord, channel: Channel | None = None) -> StreamInfo
         model=record.model,
         provider=served_by(metadata) or record.provider,
         dialect=record.dialect,
-        created_at=_time(record.created_ms),
-        finished_at=_time(ended.finished_ms) if ended is not None else None,
+        created_at=rfc3339(record.created_ms),
+        finished_at=rfc3339(ended.finished_ms) if ended is not None else None,
         events=next_seq - record.first_seq,
         cursor=str(Cursor(record.epoch, next_seq - 1)) if next_seq else None,
         finish_reason=ended.finish_reason if ended is not None else None,
@@ -75,7 +74,3 @@ def describe(record: StreamRecord, channel: Channel | None = None) -> StreamInfo
 def _metadata(record: StreamRecord, channel: Channel | None) -> JsonObject:
     told = record.ended.metadata if record.ended is not None else channel.fold.served if channel is not None else None
     return told or {}
-
-
-def _time(unix_ms: int) -> str:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
+from ..instants import rfc3339
 from .bucket import Bucket
-from .figures import ProviderState, duration_of, rfc3339, share
+from .figures import ProviderState, duration_of, share
 from .settings import TelemetrySettings
 from .sketch import Sketch
 

@@ -6,11 +6,11 @@ Only what was measured: a quantile without a value, and a rate over no time, is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal, TypeAlias
 
 import msgspec
 
+from ..instants import rfc3339
 from .bucket import Bucket
 from .sketch import Sketch
 
@@ -155,10 +155,6 @@ class Summary(msgspec.Struct, frozen=True, tag_field="object", tag="metrics.summ
     reasons: list[ReasonFigures]
     providers: list[ProviderFigures]
     models: list[ModelFigures]
-
-
-def rfc3339(unix_ms: float) -> str:
-    return datetime.fromtimestamp(unix_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def summarize(bucket: Bucket, *, at_ms: int, window_s: int, now: Now, providers: Sequence[ProviderState]) -> Summary:

@@ -8,8 +8,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from ..instants import rfc3339
 from .bucket import Bucket
-from .figures import duration_of, rates_of, rfc3339
+from .figures import duration_of, rates_of
 from .sketch import Sketch
 
 Unit: TypeAlias = Literal["1", "1/s", "bytes/s", "ms", "share"]

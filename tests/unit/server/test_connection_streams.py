@@ -16,9 +16,9 @@ from headwater.errors import (
     UnknownItem,
 )
 from headwater.events import Done, Metadata, StreamId, Text, Usage
+from headwater.instants import rfc3339
 from headwater.server import connection_streams
 from headwater.server.connection_hooks import ConnectionHooks
-from headwater.server.connection_shapes import rfc3339
 from headwater.streams import Hub, NewStream, StreamRecord
 from tests.unit.streams.kit import FAST, MemorySink, PlainEncoder, Script, eventually, started
 

@@ -16,10 +16,11 @@ from headwater.errors import (
 )
 from headwater.events import Done, Start, StreamId, Usage
 from headwater.ids import new_stream_id
+from headwater.instants import rfc3339
 from headwater.request import ChatRequest, decode_request
 from headwater.server import connections
 from headwater.server.connection_facts import facts_from, facts_of, keep
-from headwater.server.connection_shapes import StreamConnection, rfc3339
+from headwater.server.connection_shapes import StreamConnection
 from headwater.server.connection_views import STATUSES
 from headwater.server.connections import ConnectionSettings
 from headwater.streams import Ended, StreamRecord
