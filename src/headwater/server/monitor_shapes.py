@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..cursor import Cursor
 from ..events import Error, JsonObject, Usage
 from ..instants import rfc3339
 from ..streams import StreamInfo, Viewer
@@ -120,10 +121,10 @@ class Moment(msgspec.Struct, frozen=True):
 
 def connection_of(viewer: Viewer, moment: Moment) -> ViewerConnection:
     channel = viewer.channel
-    about = viewer.about if isinstance(viewer.about, ViewerFacts) else ViewerFacts(0)
+    about = viewer.about if isinstance(viewer.about, ViewerFacts) else ViewerFacts()
     facts = facts_of(channel.record)
     return ViewerConnection(
-        id=str(about.number),
+        id=str(viewer.number),
         stream_id=channel.id,
         client_id=UNSET if facts is None else facts.client_id or UNSET,
         user_id=UNSET if facts is None else facts.user_id or UNSET,
@@ -133,7 +134,7 @@ def connection_of(viewer: Viewer, moment: Moment) -> ViewerConnection:
         provider=channel.provider,
         model=channel.model,
         dialect=about.dialect,
-        cursor=f"{channel.epoch}.{viewer.next_seq - 1}" if viewer.next_seq else None,
+        cursor=str(Cursor(channel.epoch, viewer.next_seq - 1)) if viewer.next_seq else None,
         lag=max(0, channel.next_seq - viewer.next_seq),
         resumed=about.resumed,
         metadata=ViewerMetadata(

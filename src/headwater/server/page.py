@@ -56,8 +56,11 @@ _TYPES = {
 
 
 class _Found(NamedTuple):
+    """`etag`: of the bytes as they are sent, so that another encoding is another tag (RFC 9110, 8.8.3)."""
+
     content: bytes
     encoding: str | None
+    etag: str
 
 
 class Pages:
@@ -85,9 +88,9 @@ class Pages:
     def routes(self) -> APIRouter:
         router = APIRouter(include_in_schema=False)
         for path, name in self._files.items():
-            router.add_api_route(path, self._file(name), methods=["GET", "HEAD"], name=f"page:{name}")
+            router.add_route(path, self._file(name), name=f"page:{name}", include_in_schema=False)
         if self._files:
-            router.add_api_route(f"{ASSETS}{{name}}", self._asset, methods=["GET", "HEAD"], name="page:assets")
+            router.add_route(f"{ASSETS}{{name}}", self._asset, name="page:assets", include_in_schema=False)
         return router
 
     def _file(self, name: str) -> Callable[[Request], Awaitable[Response]]:
@@ -96,7 +99,8 @@ class Pages:
 
         return file
 
-    async def _asset(self, request: Request, name: str) -> Response:
+    async def _asset(self, request: Request) -> Response:
+        name = request.path_params["name"]
         if not _NAME.fullmatch(name):
             raise HTTPException(404)
         return await self._answer(request, self._directory / "assets" / name, _FOR_EVER)
@@ -105,7 +109,7 @@ class Pages:
         found = await asyncio.to_thread(_read, path, _accepted(request.headers.get("accept-encoding", "")))
         if found is None:
             raise HTTPException(404)
-        headers = {**_HEADERS, "Cache-Control": cache, "ETag": _etag(found)}
+        headers = {**_HEADERS, "Cache-Control": cache, "ETag": found.etag}
         if path.suffix in (".html", ".js", ".svg"):
             headers |= _PAGE_HEADERS
         if _matches(request.headers.get("if-none-match", ""), headers["ETag"]):
@@ -124,11 +128,11 @@ def _beside(directory: Path) -> list[str]:
 def _read(path: Path, encodings: list[str]) -> _Found | None:
     for encoding in encodings:
         try:
-            return _Found(path.with_name(path.name + _ENCODINGS[encoding]).read_bytes(), encoding)
+            return _found(path.with_name(path.name + _ENCODINGS[encoding]).read_bytes(), encoding)
         except OSError:  # not every file gets smaller
             continue
     try:
-        return _Found(path.read_bytes(), None)
+        return _found(path.read_bytes(), None)
     except OSError:
         return None
 
@@ -154,9 +158,8 @@ def _weight(parameters: list[str]) -> float:
     return 1.0
 
 
-def _etag(found: _Found) -> str:
-    """Of the bytes as they are sent, so that another encoding is another tag (RFC 9110, 8.8.3)."""
-    return f'"{hashlib.blake2b(found.content, digest_size=12).hexdigest()}"'
+def _found(content: bytes, encoding: str | None) -> _Found:
+    return _Found(content, encoding, f'"{hashlib.blake2b(content, digest_size=12).hexdigest()}"')
 
 
 def _matches(header: str, etag: str) -> bool:

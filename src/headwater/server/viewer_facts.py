@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-
 import msgspec
 from starlette.types import Scope
 
-MAX_AGENT_CHARACTERS = 512
-
-_numbers = itertools.count(1)
+from .connection_facts import MAX_AGENT_CHARACTERS
 
 
 class ViewerFacts(msgspec.Struct, frozen=True):
-    """`number`: of the viewer, in this process. Texts are "" where nothing was told."""
+    """Texts are "" where nothing was told."""
 
-    number: int
     dialect: str = ""
     user_agent: str = ""
     ip: str = ""
@@ -27,7 +22,6 @@ def facts_of_viewer(scope: Scope, dialect: str, *, resumed: bool) -> ViewerFacts
     agent = next((value for name, value in scope["headers"] if name == b"user-agent"), b"")
     client = scope.get("client")
     return ViewerFacts(
-        number=next(_numbers),
         dialect=dialect,
         user_agent=agent.decode("latin-1")[:MAX_AGENT_CHARACTERS],
         ip=str(client[0]) if client else "",

@@ -121,7 +121,7 @@ class Generations:
         if generation is not None:
             self._let_go(generation, error)
             if self._observer is not None:
-                self._observer.ended(generation.channel)
+                self._tell_end(generation.channel, self._observer.ended)
             if error is None and self._on_end is not None:
                 self._tell_end(generation.channel, self._on_end)
         if not self._live:

@@ -6,6 +6,7 @@ Data goes one way: producer → writer → committer → log → channel → vie
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -109,6 +110,7 @@ class Hub:
         self._generations = Generations(self._committer, self.settings, on_end, observer)
         self._recovery = Recovery(log, self._generations, recover, self.settings)
         self._viewers: set[Viewer] = set()
+        self._viewer_numbers = itertools.count(1)
         self._followers: dict[str, Follower] = {}
         self._sweeper = Sweeper(
             self._generations,
@@ -323,6 +325,7 @@ class Hub:
             next_seq=next_seq,
             now=now,
             on_closed=self._left,
+            number=next(self._viewer_numbers),
             attached_ms=self._clock_ms(),
             about=about,
         )

@@ -31,7 +31,8 @@ READ_BYTES = 262_144
 class Viewer:
     """Made by `Hub.attach`. `close` it when the client leaves; the stream goes on (cancel is not disconnect).
 
-    `bytes`: of frames handed to its sink. `about`: what whoever attached it wants to know of it later.
+    `number`: among those of its hub. `bytes`: of frames handed to its sink. `about`: what whoever attached it wants to
+    know of it later.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Viewer:
         "encoder",
         "last_write",
         "next_seq",
+        "number",
         "sink",
         "stalled_since",
     )
@@ -61,9 +63,11 @@ class Viewer:
         next_seq: int,
         now: float,
         on_closed: Callable[[Viewer], None],
+        number: int = 0,
         attached_ms: int = 0,
         about: object = None,
     ) -> None:
+        self.number = number
         self.about = about
         self.attached_ms = attached_ms
         self.bytes = 0

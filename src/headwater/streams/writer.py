@@ -351,7 +351,11 @@ class StreamWriter:
         self._settled_size = self._taken_size
         self.channel.publish(first, events, now)
         if self._observer is not None:
-            self._observer.committed(self.channel, events, now)
+            try:
+                self._observer.committed(self.channel, events, now)
+            except Exception:
+                # The committer calls this: whoever counts must not cost other streams their commits.
+                _logger.exception("stream %s could not be counted", self.channel.id)
         if self._flush_waiters:
             self._release_flush()
         if self._drain_waiters and not self.congested:

@@ -74,7 +74,7 @@ class Durations(msgspec.Struct, frozen=True):
 class Totals(msgspec.Struct, frozen=True):
     """Within the window. `started`: accepted; `recovered`: taken up from an earlier process; the next three: ended.
 
-    `viewers`: attached; `resumed`: of them, those that came back with a cursor; `reset`: with one that is not known;
+    `viewers`: attached; `resumed`: of them, those that came back with a known cursor; `reset`: with one that is not;
     `left_early`: viewers that left before the end. Tokens count when their stream ends. Bytes: of the answers' text,
     and of the frames that were sent.
     """

@@ -39,6 +39,8 @@ class History:
 
     async def read(self, since_ms: int) -> list[Row]:
         """Oldest first."""
+        if self._path is None or (self._connection is None and not await asyncio.to_thread(self._path.exists)):
+            return []  # nothing was ever kept; a start need not make the file
 
         def read(connection: sqlite3.Connection) -> list[Row]:
             return [Row(minute_ms, bytes(data)) for minute_ms, data in connection.execute(_READ, (since_ms,))]
@@ -66,8 +68,15 @@ class History:
         if self._path is None:
             return None
         async with self._working:
+            working = asyncio.ensure_future(asyncio.to_thread(self._work, self._path, work))
             try:
-                return await asyncio.to_thread(self._work, self._path, work)
+                return await asyncio.shield(working)
+            except asyncio.CancelledError:
+                # The thread knows nothing of it, and the connection is not for two at once.
+                await asyncio.wait((working,))
+                if not working.cancelled():
+                    working.exception()
+                raise
             except (sqlite3.Error, OSError) as exc:
                 if not self._told:
                     self._told = True

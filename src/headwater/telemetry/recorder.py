@@ -117,7 +117,8 @@ class Recorder:
         if name is not None:
             counts = self.bucket.counts
             setattr(counts, name, getattr(counts, name) + 1)
-        data = event.data or {}
+        # An application's own events may hold anything.
+        data = event.data if isinstance(event.data, Mapping) else {}
         parts = [data.get("provider"), data.get("model"), data.get("reason")]
         live.timeline.mark(now, event.stage, " ".join(str(part) for part in parts if part))
 

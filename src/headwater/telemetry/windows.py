@@ -17,7 +17,7 @@ MINUTES_HELD = 1440
 
 
 class Piece(NamedTuple):
-    """What was measured from `start_ms` on (Unix milliseconds): a second, or a minute."""
+    """What was measured in a minute from `start_ms` on (Unix milliseconds), or in the second that ended then."""
 
     start_ms: int
     bucket: Bucket
@@ -42,8 +42,7 @@ class Windows:
         """What was measured before this process; of the minute that it is now, the rest is still to come."""
         self._minutes.extend(rows)
         if self._minutes and self._minutes[-1].minute_ms == _minute_of(now_ms):
-            row = self._minutes.pop()
-            self._minute = Piece(row.minute_ms, decode_bucket(row.data))
+            self._minute = next(pieces_of((self._minutes.pop(),)), None)
 
     def push(self, at_ms: int, bucket: Bucket) -> Row | None:
         """The minute that is over with this second, if one is. A wall clock that was set back changes nothing."""

@@ -27,6 +27,7 @@ from headwater.streams import (
 from headwater.streams.committer import Committer
 from headwater.streams.generation import Generation
 from headwater.streams.generations import Generations
+from headwater.streams.observer import Observer
 from headwater.streams.viewer import Viewer
 
 
@@ -244,6 +245,7 @@ class World:
         log: FaultyLog | None = None,
         settings: StreamSettings | None = None,
         on_end: Callable[[Channel], None] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.log = log if log is not None else FaultyLog()
         self.settings = settings or FAST
@@ -253,7 +255,7 @@ class World:
             retry_s=self.settings.log_retry_s,
             timeout_s=self.settings.log_timeout_s,
         )
-        self.generations = Generations(self.committer, self.settings, on_end)
+        self.generations = Generations(self.committer, self.settings, on_end, observer)
         self._made = 0
 
     @property

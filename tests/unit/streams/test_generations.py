@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import msgspec
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from headwater.errors import LogUnavailable, QueueFull
 from headwater.events import Done, Error, Event, Start, StreamId, Text, Usage, encode_segment
 from headwater.request import ChatRequest, encode_request
-from headwater.streams import Append, Channel, Fold, StreamSettings, Writer
+from headwater.streams import Append, Channel, Fold, StreamSettings, Viewer, Writer
 
 from .kit import FAST, MemorySink, Script, World, eventually, fill
 
@@ -277,6 +277,40 @@ async def test_who_listens_and_fails_costs_nobody_anything(caplog: pytest.LogCap
         assert {each.stream for each in world.log.groups[-1]} == {ending.channel.id, other.channel.id}
         assert (other.channel.failure, other.channel.next_seq) == (None, 2)
     assert f"stream {ending.channel.id} failed" in caplog.text
+
+
+class Miscounting:
+    """An observer that is wrong about everything."""
+
+    def begun(self, channel: Channel, now: float) -> None: ...
+
+    def committed(self, channel: Channel, events: Sequence[Event], now: float) -> None:
+        raise TypeError(f"{len(events)} events are too many")
+
+    def ended(self, channel: Channel) -> None:
+        raise OverflowError("this end is too much")
+
+    def attached(self, viewer: Viewer, cursor: str | None, reset: str | None) -> None: ...
+
+    def left(self, viewer: Viewer) -> None: ...
+
+
+async def test_who_counts_and_fails_costs_nobody_anything(caplog: pytest.LogCaptureFixture) -> None:
+    """What an application writes into its events may break whoever looks at them, and no other stream's commit."""
+    ends: list[str] = []
+    async with World(on_end=lambda channel: ends.append(channel.id), observer=Miscounting()) as world:
+        scripts = Script(), Script()
+        ending, other = [await world.create(script) for script in scripts]
+        for script in scripts:
+            await script.started.wait()
+        ending.writer.write([Text("a"), Done("stop")])
+        other.writer.write([Text("b")])
+        assert await ending.channel.wait_end() == Done("stop")
+        await other.writer.flush()
+        assert {each.stream for each in world.log.groups[-1]} == {ending.channel.id, other.channel.id}
+        assert (other.channel.failure, other.channel.next_seq) == (None, 2)
+        assert ends == [ending.channel.id]
+    assert f"stream {ending.channel.id} could not be counted" in caplog.text
 
 
 @pytest.mark.parametrize("listens", [True, False])

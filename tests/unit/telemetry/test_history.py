@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +62,46 @@ async def test_a_place_that_cannot_be_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     history = History(tmp_path / "file" / FILE_NAME)
     assert await history.read(0) == []
+    await history.close()
+
+
+async def test_nothing_is_made_to_read_nothing(path: Path) -> None:
+    """A start reads; the first minute makes the file."""
+    history = History(path)
+    assert await history.read(0) == []
+    assert not path.parent.exists()
+    await history.save(Row(60_000, b"x"), prune_before_ms=0)
+    assert await history.read(0) == [Row(60_000, b"x")]
+    await history.close()
+
+
+async def test_a_caller_that_leaves_lets_no_two_work_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread goes on with the connection; whoever comes next waits for it."""
+    history = History(path)
+    busy, free = threading.Event(), threading.Event()
+    work, at_once = History._work, []
+
+    def slow(self: History, *given: Any) -> Any:
+        at_once.append(busy.is_set())
+        busy.set()
+        free.wait(30)
+        try:
+            return work(self, *given)
+        finally:
+            busy.clear()
+
+    monkeypatch.setattr(History, "_work", slow)
+    saving = asyncio.create_task(history.save(Row(60_000, b"x"), prune_before_ms=0))
+    await asyncio.to_thread(busy.wait, 30)
+    saving.cancel()
+    closing = asyncio.create_task(history.save(Row(120_000, b"y"), prune_before_ms=0))
+    await asyncio.sleep(0)
+    free.set()
+    await closing
+    with pytest.raises(asyncio.CancelledError):
+        await saving
+    assert at_once == [False, False]
+    assert [row.data for row in await history.read(0)] == [b"x", b"y"]
     await history.close()
 
 

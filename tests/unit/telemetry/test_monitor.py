@@ -146,10 +146,10 @@ async def test_alerts_are_told_to_the_operator_once(caplog: pytest.LogCaptureFix
     async with World() as world:
         world.providers = [ProviderState("a", "open")]
         for _ in range(4):
-            world.monitor.judge()
+            await world.monitor.judge()
         world.providers = [ProviderState("a")]
         for _ in range(4):
-            world.monitor.judge()
+            await world.monitor.judge()
     told = [record.message for record in caplog.records if record.name.endswith("monitor")]
     assert told == [
         "alert provider_down: a: 100% of its calls fail; the threshold is 50%",

@@ -76,6 +76,14 @@ def test_a_damaged_row_is_left_out() -> None:
     assert [piece.start_ms for piece in pieces_of(rows)] == [NOON_MS + MINUTE_MS]
 
 
+def test_a_damaged_minute_under_way_begins_anew() -> None:
+    """It would else keep the server from starting."""
+    windows = Windows()
+    windows.begin_with([Row(NOON_MS, b"\xff")], NOON_MS + 30_000)
+    windows.push(NOON_MS + 31_000, bucket_of(2))
+    assert [piece.bucket.counts.chunks for piece in pieces_of(windows.rows(0))] == [2]
+
+
 def test_steps_hold_what_began_in_them() -> None:
     pieces = [Piece(NOON_MS + 1000 * second, bucket_of(1)) for second in (-1, 0, 4, 5, 14, 15)]
     steps = stepped(pieces, start_ms=NOON_MS, step_ms=5000, count=3)
