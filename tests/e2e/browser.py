@@ -30,6 +30,9 @@ FLAGS = (
 )  # fmt: skip
 # How long a state may take to come; it is waited for, and never longer than it needs.
 PATIENCE_MS = 30_000
+SETTLED = """() => Promise.allSettled(document.getAnimations()
+    .filter((animation) => Number.isFinite(animation.effect.getComputedTiming().endTime))
+    .map((animation) => animation.finished))"""
 WCAG = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 # What the browser itself says of a network that is away or a request that is refused; the page tells it in its own way.
 NETWORK = re.compile(r"Failed to load resource|net::ERR_")
@@ -109,6 +112,7 @@ async def check_accessible(page: Page, within: str = "html") -> None:
     `within`: a menu that is open, while what is around it is inert.
     """
     await page.evaluate(AXE.read_text("utf-8"))
+    await page.evaluate(SETTLED)  # half-way through fading in, a text has less contrast
     found = await page.evaluate(
         "([within, tags]) => axe.run(within, {runOnly: tags, resultTypes: ['violations']})", [within, WCAG]
     )
