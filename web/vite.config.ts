@@ -33,7 +33,7 @@ export default defineConfig({
   test: {
     environment: "happy-dom",
     setupFiles: [at("test/setup.ts")],
-    include: ["test/**/*.test.{ts,tsx}", "src/**/*.test.{ts,tsx}"],
+    include: ["test/**/*.test.{ts,tsx}"],
     restoreMocks: true,
   },
 });

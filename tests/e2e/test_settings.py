@@ -33,6 +33,7 @@ async def test_settings_are_kept_and_reach_the_model(converse: Converse, upstrea
     await chat.page.get_by_label("Maximum tokens").fill("77")
     await chat.page.keyboard.press("Escape")
     await expect(chat.page.get_by_test_id("settings-dialog")).to_have_count(0)
+    await expect(chat.page.get_by_test_id("settings-button")).to_be_focused()
     await chat.page.reload()
     await open_settings(chat)
     await expect(chat.page.get_by_label("Enable Streaming")).not_to_be_checked()

@@ -41,9 +41,11 @@ export function App(): ReactNode {
   const search = useRef<HTMLInputElement>(null);
 
   useEffect(() => {
-    watchOtherTabs();
     void call("GET", "/v1/me").catch(noteFailure);
-    return startSync();
+    const stops = [watchOtherTabs(), startSync()];
+    return () => {
+      for (const stop of stops) stop();
+    };
   }, []);
   useEffect(() => closeSources(), [place.thread]);
   const actions = useActions(narrow, composer, search);

@@ -3,6 +3,7 @@ import { createRef } from "react";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { addPicture, attachments } from "../src/composer/attachments";
 import { Composer, type ComposerHandle } from "../src/composer/Composer";
+import type { Question } from "../src/store/asking";
 import { dropDraft, readDraft } from "../src/store/drafts";
 
 vi.mock("../src/composer/images", () => ({
@@ -16,7 +17,7 @@ const picture = (): File => new File(["x"], "photo.png", { type: "image/png" });
 
 function show(props: { busy?: boolean; thread?: string } = {}) {
   const actions = {
-    onSend: vi.fn(),
+    onSend: vi.fn<(question: Question) => Promise<void> | void>(),
     onStop: vi.fn(),
     onBegin: vi.fn(),
     onEditLast: vi.fn(),
@@ -91,6 +92,30 @@ describe("Composer", () => {
       { type: "image_url", image_url: { url: "data:image/png;base64,AA==" } },
     ]);
     expect(screen.queryByTestId("attachment")).toBeNull();
+  });
+
+  it("puts back what could not be sent", async () => {
+    const { field, onSend } = show();
+    onSend.mockRejectedValue(new TypeError("network"));
+    await addPicture("", picture());
+    fireEvent.change(field, { target: { value: "now?" } });
+    fireEvent.keyDown(field, { key: "Enter" });
+    expect(field.value).toBe("");
+    await vi.waitFor(() => expect([field.value, readDraft(undefined)]).toEqual(["now?", "now?"]));
+    expect(screen.getAllByTestId("attachment")).toHaveLength(1);
+  });
+
+  it("but not over what was written since then", async () => {
+    const { field, onSend } = show();
+    let refuse = (): void => {};
+    onSend.mockReturnValue(new Promise((_, reject) => (refuse = () => reject(new Error("network")))));
+    fireEvent.change(field, { target: { value: "now?" } });
+    fireEvent.keyDown(field, { key: "Enter" });
+    fireEvent.change(field, { target: { value: "or later?" } });
+    refuse();
+    await addPicture("", picture());
+    await screen.findByTestId("attachment");
+    expect([field.value, readDraft(undefined)]).toEqual(["or later?", "or later?"]);
   });
 
   it("makes a thread for a document and none for a picture", async () => {

@@ -9,10 +9,12 @@ import { viewOf } from "../src/chat/useAnswer";
 import { languageOf, translate } from "../src/i18n";
 import { dayOf, formatCost, formatSeconds, ordinal } from "../src/i18n/format";
 import { texts } from "../src/i18n/texts";
-import { matches, SHORTCUTS } from "../src/settings/shortcuts";
+import { preferences, watchOtherTabs } from "../src/settings/preferences";
+import { keysOf, matches, SHORTCUTS } from "../src/settings/shortcuts";
+import { writeSetting } from "../src/settings/stored";
 import { shown } from "../src/sidebar/ThreadList";
 import { cut } from "../src/sources/PassagePreview";
-import { dropDraft, readDraft, saveDrafts, writeDraft } from "../src/store/drafts";
+import { dropDraft, forgetDrafts, readDraft, saveDrafts, writeDraft } from "../src/store/drafts";
 import { parsePlace } from "../src/store/navigation";
 import { message, thread } from "./make";
 
@@ -41,6 +43,33 @@ describe("drafts", () => {
     writeDraft("t1", "one");
     dropDraft("t1");
     expect(localStorage.length).toBe(0);
+  });
+
+  it("are forgotten together, saved or not, and nothing else is", () => {
+    writeSetting("language", "fr");
+    writeDraft("t1", "one");
+    writeDraft(undefined, "new");
+    saveDrafts();
+    writeDraft("t2", "not yet");
+    forgetDrafts();
+    expect([readDraft("t1"), readDraft(undefined), readDraft("t2")]).toEqual(["", "", ""]);
+    expect(Object.keys({ ...localStorage })).toEqual(["headwater.language"]);
+  });
+});
+
+describe("preferences", () => {
+  afterEach(() => localStorage.clear());
+
+  it("follow other tabs until that is stopped", () => {
+    const wrote = (model: string): void => {
+      writeSetting("model", model);
+      dispatchEvent(new StorageEvent("storage", { key: "headwater.model" }));
+    };
+    const stop = watchOtherTabs();
+    wrote("one");
+    stop();
+    wrote("two");
+    expect(preferences.getState().model).toBe("one");
   });
 });
 
@@ -201,5 +230,6 @@ describe("odds and ends", () => {
     expect(matches(named("search"), key({ key: "k" }))).toBe(false);
     expect(matches(named("stop"), key({ key: "Escape", shiftKey: true }))).toBe(false);
     expect(matches(named("help"), key({ key: "/", ctrlKey: true, shiftKey: true }))).toBe(true);
+    expect(keysOf({ key: "Enter", shift: true })).toEqual(["⇧", "Enter"]);
   });
 });

@@ -88,6 +88,11 @@ export function unexpected(what: string, cause?: unknown): HeadwaterError {
   return new HeadwaterError("unexpected_answer", `the server ${what}`, { status: 500, cause });
 }
 
+/** For a parser's `onError`. */
+export function tooLarge({ message }: Error): never {
+  throw new HeadwaterError("frame_too_large", message);
+}
+
 function parsed(body: string): Record<string, unknown> {
   try {
     const found: unknown = JSON.parse(body);

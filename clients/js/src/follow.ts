@@ -6,7 +6,7 @@
 
 import { onWake } from "./awareness.js";
 import { attempts } from "./backoff.js";
-import { HeadwaterError, isRetryable, lost, unexpected } from "./errors.js";
+import { HeadwaterError, isRetryable, lost, tooLarge, unexpected } from "./errors.js";
 import type { Cursor, Positioned, StreamEvent } from "./events.js";
 import { type Http, recordOf } from "./http.js";
 import { createParser } from "./parser.js";
@@ -139,9 +139,7 @@ function reader(sink: Sink, tries: ReturnType<typeof attempts>): (text: string, 
     onComment: () => {
       alive = true;
     },
-    onError: (error) => {
-      throw new HeadwaterError("frame_too_large", error.message);
-    },
+    onError: tooLarge,
   });
   return (text, atMs) => {
     try {

@@ -1,6 +1,6 @@
 /** Streamed chat completions in OpenAI's format, by the names of reference 004. */
 
-import { HeadwaterError, errorFrom, refusal } from "./errors.js";
+import { HeadwaterError, errorFrom, refusal, tooLarge } from "./errors.js";
 import { texts } from "./follow.js";
 import { recordOf } from "./http.js";
 import { createParser } from "./parser.js";
@@ -43,8 +43,8 @@ export interface ChatCompletion {
 /**
  * Calls `onChunk` with each chunk, until `[DONE]`. Aborting rejects with the signal's reason; what was read stays read.
  *
- * Throws `HeadwaterError` for a response with an error status, for an error in the stream, and for a body that ends
- * before the answer does: a cut stream must not look like a whole one.
+ * Throws `HeadwaterError` for a response with an error status, for an error in the stream or an event that is too large
+ * for it, and for a body that ends before the answer does: a cut stream must not look like a whole one.
  */
 export async function processSSEStream(
   response: Response,
@@ -64,6 +64,7 @@ export async function processSSEStream(
       isFinished ||= chunk.choices?.some((choice) => choice.finish_reason) ?? false;
       onChunk(chunk);
     },
+    onError: tooLarge,
   });
   for await (const text of texts(response, signal)) {
     parser.feed(text);

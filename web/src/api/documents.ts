@@ -1,7 +1,8 @@
 /** Uploads with their progress, and the text around a passage. */
 
-import { currentKey, askForKey } from "./key";
-import { BASE_URL, call } from "./server";
+import { WORKSPACE } from "./conversations";
+import { askForKey } from "./key";
+import { BASE_URL, call, headers } from "./server";
 import type { Document, DocumentText, Page } from "./types";
 
 /** `fraction`: of the bytes that were sent. fetch() cannot tell it, so this is an XMLHttpRequest. */
@@ -14,8 +15,7 @@ export function uploadDocument(
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", `${BASE_URL}/v1/documents`);
-    const key = currentKey();
-    if (key !== undefined) request.setRequestHeader("Authorization", `Bearer ${key}`);
+    for (const [name, value] of Object.entries(headers())) request.setRequestHeader(name, value);
     request.responseType = "json";
     request.upload.onprogress = (event) => {
       if (event.lengthComputable && event.total) onProgress(event.loaded / event.total);
@@ -42,7 +42,7 @@ export const getDocument = (id: string): Promise<Document> => call("GET", `/v1/d
 export const deleteDocument = (id: string): Promise<void> => call("DELETE", `/v1/documents/${encodeURIComponent(id)}`);
 
 export const documentsOfThread = (thread: string): Promise<Page<Document>> =>
-  call("GET", `/v1/workspaces/default/documents?limit=100&thread=${encodeURIComponent(thread)}`);
+  call("GET", `/v1/workspaces/${WORKSPACE}/documents?limit=100&thread=${encodeURIComponent(thread)}`);
 
 export function documentText(id: string, start: number, end: number, version?: number): Promise<DocumentText> {
   const values = new URLSearchParams({ start: String(start), end: String(end) });

@@ -6,7 +6,6 @@ import type { Message } from "../api/types";
 import { useTranslate } from "../i18n";
 import { texts } from "../i18n/texts";
 import { preferences } from "../settings/preferences";
-import type { Watched } from "../store/answers";
 import { regenerate } from "../store/asking";
 import { openSources } from "../store/panels";
 import { Button, IconButton } from "../ui/controls";
@@ -48,7 +47,7 @@ export const Answer = memo(function Answer({ message }: AnswerProps): ReactNode 
       {view.live ? (
         <LiveStatus view={view} watched={watched} since={Date.parse(message.created_at)} hidden={hidden} />
       ) : (
-        <Ended message={message} view={view} watched={watched} />
+        <Ended message={message} view={view} />
       )}
     </article>
   );
@@ -57,7 +56,6 @@ export const Answer = memo(function Answer({ message }: AnswerProps): ReactNode 
 interface EndedProps {
   readonly message: Message;
   readonly view: AnswerView;
-  readonly watched: Watched | undefined;
 }
 
 function Ended({ message, view }: EndedProps): ReactNode {

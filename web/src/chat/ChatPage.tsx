@@ -2,19 +2,17 @@ import { Upload } from "lucide-react";
 import { type ReactNode, type RefObject, useEffect } from "react";
 import { useStore } from "zustand";
 import { noteFailure } from "../api/server";
-import { moveAttachments } from "../composer/attachments";
 import { Composer, type ComposerHandle } from "../composer/Composer";
 import { useTranslate } from "../i18n";
 import { texts } from "../i18n/texts";
-import { ask, newThread, type Question, stopThread } from "../store/asking";
+import { ask, type Question, stopThread } from "../store/asking";
 import { conversations, EMPTY, openConversation } from "../store/conversations";
-import { moveDraft } from "../store/drafts";
-import { goTo, type Place } from "../store/navigation";
-import { notify } from "../store/notices";
+import type { Place } from "../store/navigation";
 import { threadList } from "../store/threads";
 import { Button, Spinner } from "../ui/controls";
 import { useMedia } from "../ui/hooks";
 import { messageOf } from "../ui/messageOf";
+import { useFail } from "../ui/useFail";
 import { ConnectionBanner } from "./ConnectionBanner";
 import { EmptyState } from "./EmptyState";
 import { MessageList } from "./MessageList";
@@ -23,6 +21,7 @@ import { loadMarkdown, ProseReady } from "./Prose";
 import { TopBar } from "./TopBar";
 import { useDrop } from "./useDrop";
 import { useAnswerOver, useWatched } from "./useAnswer";
+import { useNewThread } from "./useNewThread";
 import "./chat.css";
 import "./messages.css";
 
@@ -35,6 +34,8 @@ interface ChatPageProps {
 
 export function ChatPage({ place, narrow, sidebar, composer }: ChatPageProps): ReactNode {
   const t = useTranslate(texts);
+  const fail = useFail();
+  const { begin, beginning } = useNewThread();
   const { thread } = place;
   const conversation = useStore(conversations, (state) => (thread ? state.byThread[thread] : undefined)) ?? EMPTY;
   const listed = useStore(threadList, (state) => state.threads.find((each) => each.id === thread));
@@ -54,22 +55,14 @@ export function ChatPage({ place, narrow, sidebar, composer }: ChatPageProps): R
   const watched = useWatched(live?.stream_id ?? null);
   const over = useAnswerOver(watched);
   const sending = conversation.pending !== undefined && conversation.pending.error === undefined;
-  const busy = sending || (live !== undefined && !over);
+  const busy = sending || (thread === undefined && beginning) || (live !== undefined && !over);
 
-  const fail = (error: unknown): unknown => notify(t("failed", { message: messageOf(error) }), { tone: "danger" });
-  const send = async (question: Question): Promise<void> => {
-    const target = thread ?? (await newThread());
-    if (target !== thread) goTo(target, { replace: true });
-    await ask(target, question);
-  };
-  const threadForFiles = async (): Promise<string> => {
-    if (thread) return thread;
-    const target = await newThread();
-    moveDraft(undefined, target);
-    moveAttachments("", target);
-    goTo(target, { replace: true });
-    return target;
-  };
+  const send = async (question: Question): Promise<void> => ask(thread ?? (await begin()), question);
+  const sendOrFail = (question: Question): Promise<void> =>
+    send(question).catch((error: unknown) => {
+      fail(error);
+      throw error;
+    });
   const empty = !conversation.messages.length && !conversation.pending;
   const begun = thread === undefined || (conversation.origin === "server" && empty);
 
@@ -79,7 +72,7 @@ export function ChatPage({ place, narrow, sidebar, composer }: ChatPageProps): R
       <ConnectionBanner live={live} />
       {begun ? (
         <EmptyState
-          onAsk={(text) => void send({ text, parts: [] }).catch(fail)}
+          onAsk={(text) => void (busy || send({ text, parts: [] }).catch(fail))}
           onUpload={() => composer.current?.browse()}
         />
       ) : empty ? (
@@ -95,11 +88,11 @@ export function ChatPage({ place, narrow, sidebar, composer }: ChatPageProps): R
           ref={composer}
           thread={thread}
           busy={busy}
-          onSend={(question) => void send(question).catch(fail)}
+          onSend={sendOrFail}
           onStop={() => thread && void stopThread(thread).catch(fail)}
           onBegin={() => void loadMarkdown()}
           onEditLast={() => dispatchEvent(new Event(EDIT_LAST))}
-          threadForFiles={threadForFiles}
+          threadForFiles={async () => thread ?? begin()}
         />
         <p className="composer-hint">{touch ? t("composerHintTouch") : t("composerHint")}</p>
       </div>

@@ -2,13 +2,13 @@ import { Check, Copy } from "lucide-react";
 import { type ReactNode, useEffect, useState } from "react";
 import { useTranslate } from "../i18n";
 import { texts } from "../i18n/texts";
-import { notify } from "../store/notices";
 import { IconButton } from "../ui/controls";
 import { writeClipboard } from "../ui/clipboard";
-import { messageOf } from "../ui/messageOf";
+import { useFail } from "../ui/useFail";
 
 export function CopyButton({ text }: { readonly text: string }): ReactNode {
   const t = useTranslate(texts);
+  const fail = useFail();
   const [copied, setCopied] = useState(false);
   useEffect(() => {
     if (!copied) return undefined;
@@ -20,7 +20,7 @@ export function CopyButton({ text }: { readonly text: string }): ReactNode {
       await writeClipboard(text);
       setCopied(true);
     } catch (error) {
-      notify(t("failed", { message: messageOf(error) }), { tone: "danger" });
+      fail(error);
     }
   };
   return (

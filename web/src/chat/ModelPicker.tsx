@@ -2,8 +2,8 @@ import { Check, ChevronDown } from "lucide-react";
 import { type ReactNode, useEffect } from "react";
 import { useStore } from "zustand";
 import type { ModelChoice } from "../api/models";
-import { useTranslate } from "../i18n";
-import { texts } from "../i18n/texts";
+import { type Translate, useTranslate } from "../i18n";
+import { type TextKey, texts } from "../i18n/texts";
 import { preferences, setPreferences } from "../settings/preferences";
 import { isBuiltIn, modelStore, refreshModels } from "../store/models";
 import { Menu, MenuLabel, MenuRadioGroup, MenuRadioItem } from "../ui/Menu";
@@ -61,9 +61,7 @@ function grouped(models: readonly ModelChoice[]): Map<string, ModelChoice[]> {
   return groups;
 }
 
-type T = ReturnType<typeof useTranslate<keyof (typeof texts)["en"]>>;
-
-function stateText(model: ModelChoice | undefined, failed: boolean, t: T): string {
+function stateText(model: ModelChoice | undefined, failed: boolean, t: Translate<TextKey>): string {
   if (failed) return t("providerUnknown");
   switch (model?.state) {
     case "busy":
@@ -77,7 +75,7 @@ function stateText(model: ModelChoice | undefined, failed: boolean, t: T): strin
   }
 }
 
-function noteOf(model: ModelChoice, t: T): string {
+function noteOf(model: ModelChoice, t: Translate<TextKey>): string {
   if (model.state !== "ready") return stateText(model, false, t);
   if (model.id === "extractive") return t("extractiveHint");
   return isBuiltIn(model.id) ? t("replayHint") : "";

@@ -41,7 +41,11 @@ function PendingTurn({ pending, thread }: { readonly pending: Pending; readonly 
   const failed = pending.error !== undefined;
   const now = useNow(500, !failed);
   const own = pending.kind !== "regenerate";
-  const reason = isUnreachable(pending.error) ? t("offlineError") : messageOf(pending.error);
+  const reason = isUnreachable(pending.error)
+    ? t("offlineError")
+    : pending.error instanceof DOMException // the reader stopped it
+      ? t("canceled")
+      : messageOf(pending.error);
   return (
     <>
       {own ? (

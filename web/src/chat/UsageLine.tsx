@@ -1,8 +1,8 @@
 import { memo, type ReactNode } from "react";
 import type { Message } from "../api/types";
-import { type Language, useLanguage, useTranslate } from "../i18n";
+import { type Language, type Translate, useLanguage, useTranslate } from "../i18n";
 import { formatCost, formatPercent, formatSeconds } from "../i18n/format";
-import { texts } from "../i18n/texts";
+import { type TextKey, texts } from "../i18n/texts";
 
 const number = (value: unknown): number | undefined =>
   typeof value === "number" && Number.isFinite(value) ? value : undefined;
@@ -66,12 +66,7 @@ export const UsageLine = memo(function UsageLine({ metadata, usage }: UsageLineP
   );
 });
 
-function partsOf(
-  figures: Figures,
-  usage: Message["usage"],
-  t: ReturnType<typeof useTranslate<keyof (typeof texts)["en"]>>,
-  language: Language,
-): string[] {
+function partsOf(figures: Figures, usage: Message["usage"], t: Translate<TextKey>, language: Language): string[] {
   const { firstTokenMs, durationMs, tokens, tokensPerSecond, cost } = figures;
   const parts: string[] = [];
   if (!tokens) return parts; // nothing was written: there is nothing to measure

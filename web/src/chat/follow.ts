@@ -11,7 +11,7 @@ export interface Viewport {
 }
 
 /** As near to the end as counts as being there, in px. */
-export const NEAR_END = 24;
+const NEAR_END = 24;
 
 export class Follow {
   following = true;

@@ -16,7 +16,7 @@ function word(data: Status["data"], name: string): string {
 }
 
 /** `provider/model`, as far as it is told. */
-export function targetOf(status: Status): string {
+function targetOf(status: Status): string {
   return [word(status.data, "provider"), word(status.data, "model")].filter(Boolean).join(" · ");
 }
 

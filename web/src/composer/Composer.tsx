@@ -1,16 +1,24 @@
 import { ArrowUp, Paperclip, Square } from "lucide-react";
 import { type KeyboardEvent, type ReactNode, type Ref, useEffect, useImperativeHandle, useRef, useState } from "react";
 import { useStore } from "zustand";
-import { useTranslate } from "../i18n";
-import { texts } from "../i18n/texts";
+import { type Translate, useTranslate } from "../i18n";
+import { type TextKey, texts } from "../i18n/texts";
 import type { Question } from "../store/asking";
 import { dropDraft, readDraft, writeDraft } from "../store/drafts";
 import { notify } from "../store/notices";
 import { IconButton } from "../ui/controls";
 import { useMedia } from "../ui/hooks";
-import { messageOf } from "../ui/messageOf";
+import { useFail } from "../ui/useFail";
 import { AttachmentList } from "./AttachmentList";
-import { addDocument, addPicture, attachments, attachmentsOf, clearAttachments, MAX_PICTURES } from "./attachments";
+import {
+  addDocument,
+  addPicture,
+  attachments,
+  attachmentsOf,
+  clearAttachments,
+  MAX_PICTURES,
+  putAttachments,
+} from "./attachments";
 import { isImage } from "./images";
 import { ThreadDocuments } from "./ThreadDocuments";
 import { useAutoGrow } from "./useAutoGrow";
@@ -26,7 +34,8 @@ interface ComposerProps {
   /** undefined: a conversation that has not begun. */
   readonly thread: string | undefined;
   readonly busy: boolean;
-  readonly onSend: (question: Question) => void;
+  /** Rejects where the question is nowhere kept, which it tells the reader: then it is put back. */
+  readonly onSend: (question: Question) => Promise<void> | void;
   readonly onStop: () => void;
   /** The reader begins to write. */
   readonly onBegin: () => void;
@@ -48,6 +57,7 @@ export function Composer({
   ref,
 }: ComposerProps): ReactNode {
   const t = useTranslate(texts);
+  const fail = useFail();
   const [text, setText] = useState(() => readDraft(thread));
   const field = useRef<HTMLTextAreaElement>(null);
   const picker = useRef<HTMLInputElement>(null);
@@ -62,9 +72,7 @@ export function Composer({
   }, [touch]);
 
   const addFiles = (files: readonly File[]): void => {
-    void attach(files, place, threadForFiles, t).catch((error: unknown) =>
-      notify(t("failed", { message: messageOf(error) }), { tone: "danger" }),
-    );
+    void attach(files, place, threadForFiles, t).catch(fail);
   };
   useImperativeHandle(ref, () => ({
     focus: () => field.current?.focus(),
@@ -76,22 +84,29 @@ export function Composer({
     (item) => item.kind === "document" && item.document === undefined && item.status === "processing",
   );
   const ready = (text.trim() !== "" || items.some((item) => item.kind === "picture")) && !uploading;
-  const send = (): void => {
+  const send = async (): Promise<void> => {
     if (!ready || busy) return;
     const pictures = items.flatMap((item) =>
       item.kind === "picture" ? [{ type: "image_url", image_url: { url: item.url } }] : [],
     );
-    onSend({ text: text.trim(), parts: pictures });
     setText("");
     dropDraft(thread);
     clearAttachments(place);
+    try {
+      await onSend({ text: text.trim(), parts: pictures });
+    } catch {
+      // What was written since then is not written over.
+      setText((now) => now || text);
+      if (!readDraft(thread)) writeDraft(thread, text);
+      putAttachments(place, items);
+    }
   };
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>): void => {
     // 229: some input methods say that they compose only in this way.
     if (event.nativeEvent.isComposing || event.keyCode === 229) return;
     if (event.key === "Enter" && !event.shiftKey && !touch) {
       event.preventDefault();
-      send();
+      void send();
     } else if (event.key === "ArrowUp" && text === "" && !event.altKey && !event.ctrlKey) {
       event.preventDefault();
       onEditLast();
@@ -103,7 +118,7 @@ export function Composer({
       className="composer"
       onSubmit={(event) => {
         event.preventDefault();
-        send();
+        void send();
       }}
     >
       <AttachmentList thread={place} items={items} />
@@ -173,13 +188,11 @@ export function Composer({
   );
 }
 
-type T = ReturnType<typeof useTranslate<keyof (typeof texts)["en"]>>;
-
 async function attach(
   files: readonly File[],
   place: string,
   threadForFiles: () => Promise<string>,
-  t: T,
+  t: Translate<TextKey>,
 ): Promise<void> {
   const pictures = files.filter(isImage);
   const documents = files.filter((file) => !isImage(file));

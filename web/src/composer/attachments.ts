@@ -13,7 +13,6 @@ export const MAX_PICTURES = 8;
 interface Common {
   readonly id: string;
   readonly name: string;
-  readonly bytes: number;
 }
 
 export interface Picture extends Common {
@@ -59,7 +58,7 @@ function update(thread: string, id: string, changes: Partial<Upload>): void {
 
 export async function addPicture(thread: string, file: File): Promise<void> {
   const url = await dataUrlOf(file);
-  set(thread, (now) => [...now, { kind: "picture", id: `a${++last}`, name: file.name, bytes: file.size, url }]);
+  set(thread, (now) => [...now, { kind: "picture", id: `a${++last}`, name: file.name, url }]);
 }
 
 /** Uploads, then follows the stream of its reading. Never throws: what went wrong stands in the attachment. */
@@ -68,7 +67,7 @@ export async function addDocument(thread: string, file: File): Promise<void> {
   const controller = new AbortController();
   running.set(id, controller);
   const begun: Upload = {
-    ...{ kind: "document", id, name: file.name, bytes: file.size, document: undefined, stage: "upload" },
+    ...{ kind: "document", id, name: file.name, document: undefined, stage: "upload" },
     ...{ progress: 0, status: "processing", passages: 0, error: "" },
   };
   set(thread, (now) => [...now, begun]);
@@ -134,7 +133,12 @@ export function removeAttachment(thread: string, id: string): void {
 export function moveAttachments(from: string, to: string): void {
   const moved = attachmentsOf(from);
   set(from, () => NONE);
-  set(to, (now) => [...moved, ...now]);
+  putAttachments(to, moved);
+}
+
+/** Before those that are there. */
+export function putAttachments(thread: string, items: readonly Attachment[]): void {
+  set(thread, (now) => [...items, ...now]);
 }
 
 /** The message was sent: what is still being read goes on without being shown. */

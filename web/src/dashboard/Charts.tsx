@@ -63,7 +63,7 @@ export function Charts({ windowS }: { readonly windowS: WindowS }): ReactNode {
   const query = `window_s=${windowS}&step_s=${STEPS_S[windowS]}&${names.map((name) => `metric=${name}`).join("&")}`;
   const { value, failed } = usePolled<TimeSeries>(`/v1/metrics/timeseries?${query}`, EVERY_MS[windowS]);
   return (
-    <section aria-labelledby="over-time" className="charts-section">
+    <section aria-labelledby="over-time">
       <h2 id="over-time">{t("overTime")}</h2>
       {failed ? <p className="stale">{t("stale")}</p> : null}
       <div className="charts" aria-busy={value === undefined}>

@@ -6,8 +6,8 @@
 
 import { createParser, errorFrom, HeadwaterError } from "headwater";
 import { useEffect, useState } from "react";
-import { askForKey, currentKey } from "../api/key";
-import { BASE_URL } from "../api/server";
+import { askForKey } from "../api/key";
+import { BASE_URL, headers } from "../api/server";
 import type { LiveFigures } from "./shapes";
 
 /** `refused`: the key may not see figures. `off`: this server does not count. */
@@ -67,9 +67,7 @@ export async function watchFigures(tell: (change: Partial<Live>) => void, signal
 }
 
 async function readFigures(onFigures: (figures: LiveFigures) => void, signal: AbortSignal): Promise<void> {
-  const key = currentKey();
-  const headers: Record<string, string> = key === undefined ? {} : { Authorization: `Bearer ${key}` };
-  const response = await fetch(`${BASE_URL}/v1/metrics/live`, { headers, signal, cache: "no-store" });
+  const response = await fetch(`${BASE_URL}/v1/metrics/live`, { headers: headers(), signal, cache: "no-store" });
   if (!response.ok || !response.body) throw await errorFrom(response);
   const parser = createParser({
     onEvent({ event, data }) {
@@ -77,19 +75,27 @@ async function readFigures(onFigures: (figures: LiveFigures) => void, signal: Ab
     },
   });
   const reader = response.body.pipeThrough(new TextDecoderStream("utf-8", { ignoreBOM: true })).getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    parser.feed(value);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      parser.feed(value);
+    }
+  } catch (error) {
+    // What is not understood would come in for as long as the server sends it.
+    reader.cancel().catch(() => {});
+    throw error;
   }
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
+    const end = (): void => {
       clearTimeout(timer);
+      signal.removeEventListener("abort", end);
       resolve();
-    });
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end);
   });
 }

@@ -34,7 +34,6 @@ export const texts = dictionary(
     quantiles: "p50 {p50} · p99 {p99}",
     tokensRate: "Tokens a second",
     chunksRate: "Chunks a second",
-    bytesRate: "Bytes a second",
     errorRate: "Error rate",
     failedOf: "{failed} of {ended} streams",
     resumes: "Resumed viewers",
@@ -143,7 +142,6 @@ export const texts = dictionary(
     watching: "Watching now",
     unknownStream: "There is no such stream.",
     loading: "Loading …",
-    close: "Close",
     stale: "The newest figures could not be had; these are older.",
   },
   {
@@ -179,7 +177,6 @@ export const texts = dictionary(
     quantiles: "p50 {p50} · p99 {p99}",
     tokensRate: "Jetons par seconde",
     chunksRate: "Fragments par seconde",
-    bytesRate: "Octets par seconde",
     errorRate: "Taux d’erreur",
     failedOf: "{failed} flux sur {ended}",
     resumes: "Reprises",
@@ -288,7 +285,6 @@ export const texts = dictionary(
     watching: "Spectateurs actuels",
     unknownStream: "Ce flux n’existe pas.",
     loading: "Chargement …",
-    close: "Fermer",
     stale: "Les dernières mesures n’ont pas pu être obtenues ; celles-ci sont plus anciennes.",
   },
 );

@@ -1,6 +1,6 @@
 /** Two languages, typed: a dictionary whose French lacks a key, or has one too many, does not compile. */
 
-import { useSyncExternalStore } from "react";
+import { useCallback, useSyncExternalStore } from "react";
 import { readSetting, writeSetting } from "../settings/stored";
 
 export type Language = "en" | "fr";
@@ -71,8 +71,8 @@ function subscribe(listener: () => void): () => void {
 
 export const useLanguage = (): Language => useSyncExternalStore(subscribe, currentLanguage);
 
-/** The texts of one dictionary in the reader's language. */
+/** The texts of one dictionary in the reader's language; the same function until the language changes. */
 export function useTranslate<K extends string>(texts: Dictionary<K>): Translate<K> {
   const language = useLanguage();
-  return (key, values) => translate(texts, language, key, values);
+  return useCallback((key, values) => translate(texts, language, key, values), [texts, language]);
 }

@@ -31,7 +31,6 @@ export const texts = dictionary(
     settings: "Settings",
     shortcuts: "Keyboard shortcuts",
     dashboard: "Dashboard",
-    more: "More",
     skip: "Skip to the message box",
 
     model: "Model",
@@ -142,9 +141,7 @@ export const texts = dictionary(
 
     firstToken: "first token {time}",
     tokens: "{n} token|{n} tokens",
-    estimated: "estimated",
     usageTitle: "{prompt} tokens read, {completion} written, {total} in {time}",
-    cost: "cost {cost}",
     confidence: "Confidence {value}",
     unsupported: "Unsupported {value}",
     unsupportedTitle: "Share of statements that the sources do not support, by comparing words",
@@ -257,7 +254,6 @@ export const texts = dictionary(
     settings: "Réglages",
     shortcuts: "Raccourcis clavier",
     dashboard: "Tableau de bord",
-    more: "Plus",
     skip: "Aller au champ de message",
 
     model: "Modèle",
@@ -369,9 +365,7 @@ export const texts = dictionary(
 
     firstToken: "premier jeton {time}",
     tokens: "{n} jeton|{n} jetons",
-    estimated: "estimé",
     usageTitle: "{prompt} jetons lus, {completion} écrits, {total} en {time}",
-    cost: "coût {cost}",
     confidence: "Confiance {value}",
     unsupported: "Non étayé {value}",
     unsupportedTitle: "Part des affirmations que les sources n’étayent pas, par comparaison des mots",

@@ -3,8 +3,8 @@
 import { Check, Copy } from "lucide-react";
 import { memo, useEffect, useLayoutEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useTranslate } from "../i18n";
+import { writeClipboard } from "../ui/clipboard";
 import type { Code } from "./blocks";
-import { copyText } from "./clipboard";
 import { Highlighter, type Colored, type ColoredLine } from "./highlight";
 import { loadMode, modeName, type Mode } from "./languages";
 import { useLoaded } from "./loaded";
@@ -104,7 +104,7 @@ function CopyButton({ runs }: { readonly runs: readonly string[] }): ReactNode {
     return () => clearTimeout(timer);
   }, [result]);
   const copy = (): void => {
-    copyText(runs.join("\n")).then(
+    writeClipboard(runs.join("\n")).then(
       () => setResult("copied"),
       () => setResult("copyFailed"),
     );

@@ -33,7 +33,7 @@ const Piece = memo(function Piece({ text, open }: InlineProps): ReactNode {
 });
 
 /** Cut where a sentence ends, or at a space: places that do not move while the text grows. */
-export function piecesOf(text: string): string[] {
+function piecesOf(text: string): string[] {
   const pieces: string[] = [];
   let from = 0;
   while (text.length - from > LONG) {
@@ -48,7 +48,7 @@ export function piecesOf(text: string): string[] {
   return pieces;
 }
 
-export function elementsOf(text: string): ReactNode[] {
+function elementsOf(text: string): ReactNode[] {
   const top = inlineParser.parse(text).topNode.firstChild;
   return top ? contentOf({ text, inLink: false, depth: 0 }, top, top.from, top.to) : [text];
 }

@@ -3,10 +3,10 @@
  * once, so that nothing flickers in the usual case, and the rest in slices between frames.
  */
 
-export const SLICE_MS = 6;
+const SLICE_MS = 6;
 
 /** Does one step and says whether another is left. */
-export type Job = () => boolean;
+type Job = () => boolean;
 
 const waiting = new Set<Job>();
 let spent = 0;

@@ -24,11 +24,11 @@ interface Container {
   children: Growing<Block>;
 }
 
-export interface OpenDocument extends Container {
+interface OpenDocument extends Container {
   readonly kind: "document";
 }
 
-export interface OpenQuote extends Container {
+interface OpenQuote extends Container {
   readonly kind: "quote";
 }
 
@@ -42,7 +42,7 @@ export interface OpenList extends Container {
   blank: boolean;
 }
 
-export interface OpenItem extends Container {
+interface OpenItem extends Container {
   readonly kind: "item";
   readonly checked: boolean | undefined;
   /** Columns that a line must be indented by to go on with the item. */
@@ -50,23 +50,23 @@ export interface OpenItem extends Container {
   blank: boolean;
 }
 
-export interface OpenFootnote extends Container {
+interface OpenFootnote extends Container {
   readonly kind: "footnote";
   readonly label: string;
 }
 
-export interface OpenParagraph {
+interface OpenParagraph {
   readonly kind: "paragraph";
   text: string;
 }
 
-export interface OpenHeading {
+interface OpenHeading {
   readonly kind: "heading";
   readonly level: number;
   readonly text: string;
 }
 
-export interface OpenRule {
+interface OpenRule {
   readonly kind: "rule";
 }
 
@@ -87,15 +87,15 @@ export interface OpenMath {
   closed: boolean;
 }
 
-export interface OpenTable {
+interface OpenTable {
   readonly kind: "table";
   readonly align: readonly Align[];
   readonly head: readonly string[];
   rows: Growing<readonly string[]>;
 }
 
-export type OpenContainer = OpenDocument | OpenQuote | OpenList | OpenItem | OpenFootnote;
-export type OpenLeaf = OpenParagraph | OpenHeading | OpenRule | OpenCode | OpenMath | OpenTable;
+type OpenContainer = OpenDocument | OpenQuote | OpenList | OpenItem | OpenFootnote;
+type OpenLeaf = OpenParagraph | OpenHeading | OpenRule | OpenCode | OpenMath | OpenTable;
 export type Open = OpenContainer | OpenLeaf;
 
 export interface State {
@@ -112,7 +112,7 @@ export const emptyState = (): State => ({
 
 export const copyOf = (state: State): State => ({ ...state, spine: state.spine.map((open) => ({ ...open })) });
 
-export const isContainer = (open: Open): open is OpenContainer => "children" in open;
+const isContainer = (open: Open): open is OpenContainer => "children" in open;
 
 export function tipOf(state: State): Open {
   const tip = state.spine.at(-1);
@@ -163,7 +163,7 @@ export const define =
   };
 
 /** A block as it stands; `live`: more of it may come. */
-export function blockOf(open: Open, live: boolean): Block | undefined {
+function blockOf(open: Open, live: boolean): Block | undefined {
   switch (open.kind) {
     case "document":
       return undefined;

@@ -14,14 +14,14 @@ const IN_THE_FIELD = [
 export function HelpDialog({ onClose }: { readonly onClose: () => void }): ReactNode {
   const t = useTranslate(texts);
   return (
-    <Dialog title={t("shortcuts")} onClose={onClose} className="help">
+    <Dialog title={t("shortcuts")} onClose={onClose}>
       <dl className="dialog-body shortcuts">
         {[...SHORTCUTS, ...IN_THE_FIELD].map((shortcut) => (
           <div key={shortcut.label}>
             <dt>{t(shortcut.label)}</dt>
             <dd>
               {keysOf(shortcut).map((key) => (
-                <kbd key={key}>{key === "ENTER" ? "Enter" : key}</kbd>
+                <kbd key={key}>{key}</kbd>
               ))}
             </dd>
           </div>

@@ -6,6 +6,7 @@ import { noteFailure } from "../api/server";
 import { currentChoice, type LanguageChoice, setLanguage, useLanguage, useTranslate } from "../i18n";
 import { texts } from "../i18n/texts";
 import { clearCache } from "../store/cache";
+import { forgetDrafts } from "../store/drafts";
 import { modelStore } from "../store/models";
 import { Button } from "../ui/controls";
 import { Dialog } from "../ui/Dialog";
@@ -178,6 +179,7 @@ function KeyField(): ReactNode {
   const forget = (): void => {
     forgetKey();
     // The next reader of this browser must not see what this one did.
+    forgetDrafts();
     void clearCache().then(() => location.reload());
   };
   return (

@@ -47,9 +47,11 @@ export function setPreferences(changes: Partial<Preferences>): void {
   writeSetting("sidebar", now.sidebar ? undefined : "off");
 }
 
-/** Another tab wrote: take it over. */
-export function watchOtherTabs(): void {
-  addEventListener("storage", (event) => {
+/** Another tab wrote: take it over. Returns the way to stop. */
+export function watchOtherTabs(): () => void {
+  const wrote = (event: StorageEvent): void => {
     if (event.key === null || event.key.startsWith("headwater.")) preferences.setState(read());
-  });
+  };
+  addEventListener("storage", wrote);
+  return () => removeEventListener("storage", wrote);
 }

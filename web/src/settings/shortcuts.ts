@@ -41,7 +41,9 @@ export function matches(shortcut: Shortcut, event: KeyboardEvent): boolean {
   );
 }
 
-const NAMES: Readonly<Record<string, string>> = { ArrowDown: "↓", ArrowUp: "↑", Escape: "Esc", End: "End" };
+const NAMES: Readonly<Record<string, string>> = {
+  ...{ ArrowDown: "↓", ArrowUp: "↑", Escape: "Esc", End: "End", Enter: "Enter" },
+};
 
 export function keysOf({ key, mod, shift, alt }: Omit<Shortcut, "name" | "label">): string[] {
   return [

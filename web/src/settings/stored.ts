@@ -10,6 +10,16 @@ export function readSetting(name: string): string | undefined {
   }
 }
 
+/** Of all settings that begin so. */
+export function settingNames(start: string): string[] {
+  try {
+    const names = Array.from({ length: localStorage.length }, (_, at) => localStorage.key(at) ?? "");
+    return names.filter((name) => name.startsWith(PREFIX + start)).map((name) => name.slice(PREFIX.length));
+  } catch {
+    return []; // nothing could be kept
+  }
+}
+
 export function writeSetting(name: string, value: string | undefined): void {
   try {
     if (value === undefined) localStorage.removeItem(PREFIX + name);

@@ -41,7 +41,7 @@ export function Sidebar({ searchRef, onClose }: SidebarProps): ReactNode {
         <SquarePen size={17} aria-hidden="true" />
         <span>{t("newChat")}</span>
       </button>
-      <SearchField inputRef={searchRef} query={query} onChange={setQuery} />
+      <SearchField inputRef={searchRef} onChange={setQuery} />
       {wanted ? <SearchResults query={wanted} /> : <ThreadList />}
       <div className="sidebar-foot">
         <button
@@ -66,13 +66,12 @@ export function Sidebar({ searchRef, onClose }: SidebarProps): ReactNode {
 
 interface SearchFieldProps {
   readonly inputRef: Ref<HTMLInputElement> | undefined;
-  readonly query: string;
   readonly onChange: (query: string) => void;
 }
 
-function SearchField({ inputRef, query, onChange }: SearchFieldProps): ReactNode {
+function SearchField({ inputRef, onChange }: SearchFieldProps): ReactNode {
   const t = useTranslate(texts);
-  const [text, setText] = useState(query);
+  const [text, setText] = useState("");
   useEffect(() => {
     // Not at each key: the server is asked for what is meant.
     const timer = setTimeout(() => onChange(text), text ? 180 : 0);

@@ -13,8 +13,8 @@ import { setDrawer } from "../store/panels";
 import { deleteThreadSoon, renameThread, undoDelete } from "../store/threads";
 import { IconButton } from "../ui/controls";
 import { Menu, MenuItem, MenuSeparator } from "../ui/Menu";
-import { messageOf } from "../ui/messageOf";
 import { saveFile } from "../ui/saveFile";
+import { useFail } from "../ui/useFail";
 
 interface ThreadItemProps {
   readonly thread: Thread;
@@ -23,10 +23,10 @@ interface ThreadItemProps {
 
 export const ThreadItem = memo(function ThreadItem({ thread, open }: ThreadItemProps): ReactNode {
   const t = useTranslate(texts);
+  const fail = useFail();
   const [renaming, setRenaming] = useState(false);
   const begun = useFirstWords(thread.id);
   const title = thread.title || begun || t("untitled");
-  const fail = (error: unknown): unknown => notify(t("failed", { message: messageOf(error) }), { tone: "danger" });
 
   const rename = (text: string): void => {
     setRenaming(false);

@@ -77,7 +77,11 @@ function useExcerpt(
     if (!document || start === undefined || end === undefined) return undefined;
     let left = false;
     documentText(document, Math.max(0, start - reach.before), end + reach.after, version)
-      .then((found) => !left && setExcerpt(cut(found, start, end)))
+      .then((found) => {
+        if (left) return;
+        setExcerpt(cut(found, start, end));
+        setFailed(false);
+      })
       .catch((error: unknown) => {
         noteFailure(error);
         if (!left) setFailed(true);

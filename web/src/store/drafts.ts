@@ -1,12 +1,13 @@
 /** What was typed and not sent, for each thread; "" is the new conversation. Survives reloads and other tabs. */
 
-import { readSetting, writeSetting } from "../settings/stored";
+import { readSetting, settingNames, writeSetting } from "../settings/stored";
 
 const SAVE_AFTER_MS = 250;
 const unsaved = new Map<string, string>();
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-const nameOf = (thread: string | undefined): string => `draft.${thread ?? ""}`;
+const START = "draft.";
+const nameOf = (thread: string | undefined): string => START + (thread ?? "");
 
 export function readDraft(thread: string | undefined): string {
   return unsaved.get(nameOf(thread)) ?? readSetting(nameOf(thread)) ?? "";
@@ -34,4 +35,10 @@ export function moveDraft(from: string | undefined, to: string): void {
 export function dropDraft(thread: string | undefined): void {
   writeDraft(thread, "");
   saveDrafts();
+}
+
+/** Of all threads. */
+export function forgetDrafts(): void {
+  unsaved.clear();
+  for (const name of settingNames(START)) writeSetting(name, undefined);
 }

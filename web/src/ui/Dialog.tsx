@@ -3,7 +3,7 @@
  */
 
 import { X } from "lucide-react";
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
 import { useTranslate } from "../i18n";
 import { texts } from "../i18n/texts";
 import { IconButton } from "./controls";
@@ -22,9 +22,11 @@ export function Dialog({ title, onClose, children, className = "", testId, bare 
   const t = useTranslate(texts);
   const ref = useRef<HTMLDialogElement>(null);
   const heading = useId();
-  useEffect(() => {
+  useLayoutEffect(() => {
     const dialog = ref.current;
-    if (dialog && !dialog.open) dialog.showModal();
+    dialog?.showModal();
+    // While it is still in the document: one that is only taken out of it does not give the focus back.
+    return () => dialog?.close();
   }, []);
   return (
     <dialog

@@ -1,7 +1,8 @@
 /** The clipboard, also where the page comes by plain HTTP from another machine and the browser's own is missing. */
 
 export async function writeClipboard(text: string): Promise<void> {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  if (navigator.clipboard as Clipboard | undefined) return navigator.clipboard.writeText(text);
+  const focused = document.activeElement;
   const field = document.createElement("textarea");
   field.value = text;
   field.style.position = "fixed";
@@ -10,5 +11,6 @@ export async function writeClipboard(text: string): Promise<void> {
   field.select();
   const copied = document.execCommand("copy");
   field.remove();
+  if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
   if (!copied) throw new Error("clipboard");
 }

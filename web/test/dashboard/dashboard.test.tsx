@@ -127,6 +127,18 @@ describe("the live stream", () => {
     expect(told[2]?.figures?.alerts).toEqual([1]);
   });
 
+  it("lets go of an answer that it does not understand", async () => {
+    const stop = new AbortController();
+    const cancelled = vi.fn(() => stop.abort());
+    const start = (controller: ReadableStreamDefaultController): void =>
+      controller.enqueue(new TextEncoder().encode("event: metadata\ndata: {oops\n\n"));
+    const asked = vi.fn(() => Promise.resolve(new Response(new ReadableStream({ start, cancel: cancelled }))));
+    vi.stubGlobal("fetch", asked);
+    await watchFigures(() => {}, stop.signal);
+    expect(cancelled).toHaveBeenCalledOnce();
+    expect(asked).toHaveBeenCalledOnce();
+  });
+
   it.each([
     [403, [{ state: "refused" }]],
     [401, []],

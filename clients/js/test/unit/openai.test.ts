@@ -85,6 +85,11 @@ describe("processSSEStream", () => {
     await expect(read(response("data: 7\n\n"))).rejects.toMatchObject({ code: "unexpected_answer" });
   });
 
+  it("an event that is too large has its code", async () => {
+    const endless = response(`data: ${"x".repeat(8 * 2 ** 20)}`);
+    await expect(read(endless)).rejects.toMatchObject({ name: "HeadwaterError", code: "frame_too_large" });
+  });
+
   it("throws for an error status", async () => {
     const refused = response(JSON.stringify({ error: { code: "queue_full", message: "too much" } }), undefined, {
       status: 429,
