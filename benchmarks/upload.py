@@ -64,7 +64,7 @@ async def first_token_s(client: httpx.AsyncClient, url: str, content: str) -> fl
     began = time.perf_counter()
     first = 0.0
     async with client.stream("POST", f"{url}/v1/chat/completions", json=body) as response:
-        async for chunk in response.aiter_raw():
+        async for chunk in response.aiter_bytes():
             if not first and b'"content":"' in chunk.replace(b'"content":""', b""):
                 first = time.perf_counter() - began
     return first

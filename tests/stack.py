@@ -165,7 +165,7 @@ class Watcher:
                     self.gone = True
                     return
                 assert response.status_code == 200, await response.aread()
-                async for chunk in response.aiter_raw():
+                async for chunk in response.aiter_bytes():
                     for message in parser.feed(chunk):
                         self._take(message.event, message.data, message.id)
                         if until(self):

@@ -28,9 +28,10 @@ from .request import ChatRequest
 from .routing import Registry, TargetSettings
 from .routing.store import FILE_NAME, KeptRoute, RouteStore
 from .runtime_ai import PROVIDER, own_provider
-from .runtime_identity import open_identity
+from .runtime_identity import open_identity, part_of
 from .runtime_monitor import make_monitor, open_monitoring
 from .server import ModelCard, Resolved, ServerSettings, create_app
+from .server.compression import Compression, CompressionSettings
 from .server.connections import Connections
 from .server.ports import ChatServices, RouteCard, TargetState
 from .streams import Channel, Fold, Hub, Log, Producer, RecoveryReport, StreamRecord, StreamSettings
@@ -48,6 +49,7 @@ _NEAR = 0.85
 class Runtime(msgspec.Struct, frozen=True):
     """Everything that runs. `recovered`: what was done with the streams that an earlier process left. `keys_kept`:
     whether there are API keys in the database. `chat`: conversations and documents, where they were asked for.
+    `compression`: of all event streams.
     """
 
     settings: Settings
@@ -57,6 +59,7 @@ class Runtime(msgspec.Struct, frozen=True):
     app: ASGIApp
     recovered: RecoveryReport
     connections: Connections
+    compression: Compression
     keys_kept: bool = False
     chat: ChatServices | None = None
 
@@ -99,14 +102,13 @@ async def open_runtime(
         # Before the start: a start that fails half-way has begun some of what a shutdown ends.
         stack.push_async_callback(hub.shutdown)
         recovered = await hub.start()
-        connections = Connections(hub)
-        await connections.open()
-        stack.push_async_callback(connections.close)
+        connections = await _open_connections(stack, hub)
         if seams.chat is not None:
             await seams.chat.backend.open()
         _keep_tidy(stack, log, settings)
         identity = seams.chat.identity if seams.chat is not None else open_identity(settings)
         keys_kept = not identity.configured and await identity.needs_key()
+        compression = Compression(part_of(settings, CompressionSettings))
         app = create_app(
             hub,
             directory,
@@ -116,8 +118,16 @@ async def open_runtime(
             identity,
             connections,
             monitoring,
+            compression,
         )
-        yield Runtime(settings, log, hub, registry, app, recovered, connections, keys_kept, seams.chat)
+        yield Runtime(settings, log, hub, registry, app, recovered, connections, compression, keys_kept, seams.chat)
+
+
+async def _open_connections(stack: AsyncExitStack, hub: Hub) -> Connections:
+    connections = Connections(hub)
+    await connections.open()
+    stack.push_async_callback(connections.close)
+    return connections
 
 
 async def open_registry(settings: Settings, transport: Transport | None = None, *, listens: bool = False) -> Registry:

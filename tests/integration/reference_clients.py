@@ -66,7 +66,7 @@ class EventSource:
         async with self._client.stream("GET", self._url, headers=headers) as response:
             self.statuses.append(response.status_code)
             self.streams.append(response.headers.get("x-stream-id", ""))
-            async for piece in response.aiter_raw():
+            async for piece in response.aiter_bytes():
                 for message in parser.feed(piece):
                     self._last_id = message.id or self._last_id
                     self.messages.append(message)

@@ -41,7 +41,7 @@ class CutViewer:
             if response.status_code == 204:
                 return True
             assert response.status_code == 200
-            async for chunk in response.aiter_raw():
+            async for chunk in response.aiter_bytes():
                 part, budget = chunk[:budget], budget - len(chunk)
                 for message in parser.feed(part):
                     unconfirmed.append(message)

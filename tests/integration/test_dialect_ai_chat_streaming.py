@@ -48,7 +48,7 @@ class AiStream:
         headers = {"Last-Event-ID": self.last_id} if self.last_id else {}
         async with client.stream("GET", self.url, params={"dialect": "ai_chat"}, headers=headers) as response:
             assert response.status_code == 200, await response.aread()
-            async for value in response.aiter_raw():
+            async for value in response.aiter_bytes():
                 buffer += decoder.decode(value[:budget])
                 budget -= len(value)
                 *lines, buffer = buffer.split("\n")
@@ -95,7 +95,7 @@ class NamedEvents:
                 self.closed = True
                 return
             assert response.status_code == 200, await response.aread()
-            async for chunk in response.aiter_raw():
+            async for chunk in response.aiter_bytes():
                 for message in self.parser.feed(chunk[:budget]):
                     self._dispatch(message)
                 budget -= len(chunk)

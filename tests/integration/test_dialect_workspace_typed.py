@@ -71,7 +71,7 @@ async def fetch_read(client: httpx.AsyncClient, url: str, dialect: str) -> list[
     decoder, buffer, objects = codecs.getincrementaldecoder("utf-8")(), "", []
     async with client.stream("GET", url, params={"dialect": dialect}) as response:
         assert response.headers["content-type"].startswith("text/event-stream")
-        async for value in response.aiter_raw():
+        async for value in response.aiter_bytes():
             *lines, buffer = (buffer + decoder.decode(value)).split("\n")
             objects += [json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")]
     return objects
@@ -121,6 +121,6 @@ async def messages(client: httpx.AsyncClient, url: str, dialect: str, cursor: st
     headers = {"Last-Event-ID": cursor} if cursor else {}
     parser, found = Parser(), []
     async with client.stream("GET", url, params={"dialect": dialect}, headers=headers) as response:
-        async for value in response.aiter_raw():
+        async for value in response.aiter_bytes():
             found += parser.feed(value)
     return found

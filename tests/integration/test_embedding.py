@@ -99,11 +99,12 @@ async def test_killed_at_any_moment_it_keeps_what_anyone_saw(tmp_path: Path, htt
     """P1, P3: what a viewer saw is a prefix of what the log holds, and the stream ends as interrupted."""
     chance = random.Random(http)
     seen: dict[str, list[Message]] = {}
+    endless = numbers(100_000)  # no machine is so slow that an answer has ended when its server is killed
     for round_number in range(3):
         async with application(tmp_path, http) as running, httpx.AsyncClient(timeout=60) as client:
             for key, before in seen.items():
                 rest, _ = await watch(client, f"{running.url}/answer/{key}", before[-1].id)
-                assert numbers(10_000).startswith(text(before + rest))
+                assert endless.startswith(text(before + rest))
                 end = decode_event(rest[-1].data)
                 assert isinstance(end, Error)
                 assert end.reason == "interrupted"
@@ -112,7 +113,7 @@ async def test_killed_at_any_moment_it_keeps_what_anyone_saw(tmp_path: Path, htt
             seen = {}
             keys = [f"{round_number}-{number}" for number in range(8)]
             watching = [
-                asyncio.create_task(watch(client, f"{running.url}/answer/{key}", count=10_000, pause_s=0.001))
+                asyncio.create_task(watch(client, f"{running.url}/answer/{key}", count=100_000, pause_s=0.001))
                 for key in keys
             ]
             # One viewer decides when: after it has some events, which is another moment each time.

@@ -37,7 +37,7 @@ async def watch(url: str, key: str, after: str | None = None, *, words: int | No
         httpx.AsyncClient(timeout=60) as client,
         client.stream("GET", f"{url}/answers/{key}", params=QUESTION, headers=headers) as response,
     ):
-        async for data in response.aiter_raw():
+        async for data in response.aiter_bytes():
             got += parser.feed(data)
             if words is not None and sum(message.event == "text" for message in got) >= words:
                 break
@@ -88,7 +88,7 @@ async def test_an_openai_sdk_stream_is_asked_for_once_and_read_by_the_sdk(tmp_pa
         headers = {"Idempotency-Key": "first"}
         parser, seen = Parser(), []
         async with client.stream("POST", f"{running.url}/chat", json=QUESTION, headers=headers) as response:
-            async for data in response.aiter_raw():
+            async for data in response.aiter_bytes():
                 seen += parser.feed(data)
                 if len(seen) >= 3:
                     break

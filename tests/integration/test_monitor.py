@@ -208,7 +208,7 @@ async def test_the_live_stream_shows_streams_come_and_go_and_is_none_of_them(
 
 async def figures(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
     parser = Parser()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.aiter_bytes():
         for message in parser.feed(chunk):
             if message.event == "metadata":
                 yield json.loads(message.data)["data"]

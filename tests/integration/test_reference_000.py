@@ -73,14 +73,14 @@ class Page:
             assert response.status_code == 200, await response.aread()
             assert response.headers["content-type"] == "text/event-stream; charset=utf-8"
             self.stream_id = response.headers.get("x-stream-id", "")
-            await self._read(response.aiter_raw(1), leave_after)
+            await self._read(response.aiter_bytes(1), leave_after)
 
     async def join(self, client: httpx.AsyncClient, stream: str, last_event_id: str | None = None) -> None:
         headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
         place = f"/v1/streams/{stream}/events"
         async with client.stream("GET", place, params={"dialect": "workspace"}, headers=headers) as response:
             assert response.status_code == 200
-            await self._read(response.aiter_raw(), None)
+            await self._read(response.aiter_bytes(), None)
 
     async def _read(self, chunks: AsyncIterator[bytes], leave_after: int | None) -> None:
         read = 0

@@ -122,7 +122,7 @@ async def cut_in_mid_answer(served: Served, method: str, url: str, **arguments: 
     async with served.client.stream(method, url, **arguments) as response:
         assert response.status_code == 200, await response.aread()
         stream = response.headers["x-stream-id"]
-        async for piece in response.aiter_raw():
+        async for piece in response.aiter_bytes():
             data += piece
             if data.count(b"event: chunk") > 20:
                 break

@@ -66,6 +66,17 @@ def test_a_tilde_in_a_path_is_the_home_directory(tmp_path: Path, monkeypatch: py
     assert load_settings(config="~/headwater.toml").data_dir == tmp_path / "streams"
 
 
+def test_codings_are_a_list_or_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().compression == ("gzip", "zstd", "br", "deflate")
+    assert load_settings(compression="br, gzip").compression == ("br", "gzip")
+    assert load_settings(config=_file(tmp_path, 'compression = ["zstd"]')).compression == ("zstd",)
+    monkeypatch.setenv("HEADWATER_COMPRESSION", "off")
+    assert load_settings().compression == ()
+    monkeypatch.setenv("HEADWATER_COMPRESSION", "gzip,off")
+    with pytest.raises(ConfigError, match="HEADWATER_COMPRESSION: should be 'gzip'"):
+        load_settings()
+
+
 def test_lists_are_comma_separated_text_or_toml_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWATER_API_KEYS", " one, two ,,")
     path = _file(tmp_path, 'cors_origins = ["https://a.example", "http://localhost:3000"]')

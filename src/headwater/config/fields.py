@@ -24,6 +24,7 @@ LogName: TypeAlias = Literal["memory", "sqlite", "postgres", "redis"]
 DurabilityName: TypeAlias = Literal["memory", "commit", "fsync"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 OpenAIApi: TypeAlias = Literal["chat", "responses"]
+CodingName: TypeAlias = Literal["gzip", "zstd", "br", "deflate"]
 
 # Settings that are tables by name: they stand in the file only, and have neither flag nor variable.
 TABLES: dict[str, type[ProviderTable] | type[RouteTable] | type[Price]] = {
@@ -52,6 +53,11 @@ def _split(value: object) -> object:
     if isinstance(value, str):
         return [part for part in (part.strip() for part in value.split(",")) if part]
     return value
+
+
+def _split_codings(value: object) -> object:
+    """`off` is the empty list, which a variable cannot hold."""
+    return () if value == "off" else _split(value)
 
 
 def _expand(value: object) -> object:
@@ -92,6 +98,7 @@ FilePath: TypeAlias = Annotated[Path, BeforeValidator(_expand)]
 Directory: TypeAlias = Annotated[FilePath, AfterValidator(_is_directory)]
 Secrets: TypeAlias = Annotated[tuple[Annotated[SecretStr, Field(min_length=1)], ...], NoDecode, BeforeValidator(_split)]
 Names: TypeAlias = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Codings: TypeAlias = Annotated[tuple[CodingName, ...], NoDecode, BeforeValidator(_split_codings)]
 Providers: TypeAlias = Annotated[dict[str, ProviderTable], NoDecode, _reader("providers", ProviderTable)]
 Routes: TypeAlias = Annotated[dict[str, RouteTable], NoDecode, _reader("routes", RouteTable)]
 Prices: TypeAlias = Annotated[dict[str, Price], NoDecode, _reader("prices", Price)]

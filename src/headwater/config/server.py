@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from .fields import (
     MIB,
+    Codings,
     Directory,
     DurabilityName,
     FilePath,
@@ -24,7 +25,7 @@ from .fields import (
 )
 
 SERVER, ACCESS, STORAGE = "Server", "Access", "Storage"
-MODELS, TIMES, AMOUNTS, MONITOR = "Models", "Times", "Amounts", "Monitor"
+MODELS, TIMES, AMOUNTS, COMPRESSION, MONITOR = "Models", "Times", "Amounts", "Compression", "Monitor"
 
 
 class Server(Group):
@@ -212,6 +213,34 @@ class Amounts(Group):
         "Newest part of a stream held in memory; slower viewers read the log.",
         ge=1024,
         le=16 * MIB,
+    )
+
+
+class Compressing(Group):
+    """How event streams are compressed for clients that ask for it (`Accept-Encoding`)."""
+
+    compression: Codings = setting(
+        COMPRESSION,
+        ("gzip", "zstd", "br", "deflate"),
+        "Codings offered, the preferred first; `off` compresses nothing.",
+    )
+    compression_gzip_level: int = setting(COMPRESSION, 1, "Effort of gzip and deflate.", ge=1, le=9)
+    compression_zstd_level: int = setting(COMPRESSION, 1, "Effort of zstd.", ge=1, le=4)
+    compression_br_level: int = setting(
+        COMPRESSION, 3, "Effort of br; a viewer holds 310 KiB with 2 and 3, up to 580 with 4 and 5.", ge=2, le=5
+    )
+    compression_min_bytes: int = setting(
+        COMPRESSION, 1024, "An ended answer with less text is sent as it is.", ge=0, le=16 * MIB
+    )
+    compression_except: Names = setting(
+        COMPRESSION, (), "Dialects never compressed: for clients that decompress only what is whole."
+    )
+    compression_max_memory_bytes: int = setting(
+        COMPRESSION,
+        256 * MIB,
+        "Held by the compressors of all viewers (gzip: 16 KiB each); who comes when it is full gets plain frames.",
+        ge=0,
+        le=65_536 * MIB,
     )
 
 

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 from ..errors import ConfigError
 from .chat import Conversations, Documents, Embeddings, Identity
 from .fields import TABLES
-from .server import Access, Amounts, Models, Monitor, Server, Storage, Times
+from .server import Access, Amounts, Compressing, Models, Monitor, Server, Storage, Times
 from .sources import ENV_PREFIX, plain_values, read_toml
 
 _LATER_LOGS = ("postgres", "redis")
@@ -21,6 +21,7 @@ _LATER_LOGS = ("postgres", "redis")
 # Fields come in the order of the bases from the last one to the first.
 class Settings(
     Monitor,
+    Compressing,
     Amounts,
     Times,
     Embeddings,

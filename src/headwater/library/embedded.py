@@ -173,6 +173,7 @@ class Headwater:
             cursor="gone" if created and cursor is not None else cursor,
             head_wait_s=self.settings.head_wait_s if chosen.holds_head and cursor is None else 0.0,
             dialect=dialect,
+            compression=runtime.compression,
         )
 
     async def start(

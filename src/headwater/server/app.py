@@ -23,6 +23,7 @@ from . import (
     routes_system,
 )
 from .access import Access
+from .compression import Compression
 from .connections import Connections
 from .envelope import Envelope
 from .figures_feed import FiguresFeed
@@ -55,15 +56,15 @@ def create_app(
     identity: Identity | None = None,
     connections: Connections | None = None,
     monitoring: tuple[Monitor, FiguresFeed] | None = None,
+    compression: Compression | None = None,
 ) -> FastAPI:
     """The whole API over a hub that the caller starts and shuts down. Raises `ConfigError` for a malformed key.
 
     `routes`: for `/v1/routes`, which there is not without it; `chat`: likewise for conversations and documents.
     `identity`: who may call; None: who has one of the settings' keys. `connections`: the register behind `/streaming`.
-    `monitoring`: figures, alerts and viewers, for administrators.
+    `monitoring`: figures, alerts and viewers, for administrators. `compression`: None sends event streams as they are.
     """
-    if identity is None:
-        identity = Identity(IdentitySettings(api_keys=settings.api_keys, admin_keys=settings.admin_keys))
+    identity = identity or Identity(IdentitySettings(api_keys=settings.api_keys, admin_keys=settings.admin_keys))
     app = FastAPI(
         title="Headwater",
         description="Durable, resumable streams of LLM answers.",
@@ -74,7 +75,8 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    services = Services(hub, models, settings, chat.backend if chat is not None else None, identity.meters)
+    backend = chat.backend if chat is not None else None
+    services = Services(hub, models, settings, backend, identity.meters, compression)
     for module in (routes_openai, routes_streams, routes_system):
         app.include_router(module.routes(services))
     app.include_router(routes_identity.routes(identity))
@@ -84,7 +86,7 @@ def create_app(
         app.include_router(routes_connections.routes(services, connections))
     bodies: tuple[type, ...] = openapi_identity.BODIES
     if monitoring is not None:
-        app.include_router(routes_monitor.routes(hub, *monitoring))
+        app.include_router(routes_monitor.routes(hub, *monitoring, compression))
         bodies += openapi_monitor.BODIES
     places = [Place(routes_connections.PREFIX, routes_connections.connection_form)]
     if chat is not None:

@@ -33,7 +33,7 @@ class LiveFigures(msgspec.Struct, frozen=True):
 
 
 class ViewerMetadata(msgspec.Struct, frozen=True, rename="camel"):
-    """`bytesReceived`: of frames handed to its connection; `lastActivity`: of the last one, heartbeats included."""
+    """`bytesReceived`: of frames for it, before compression; `lastActivity`: of the last one, heartbeats included."""
 
     user_agent: str
     ip: str

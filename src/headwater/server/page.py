@@ -20,6 +20,8 @@ from typing import NamedTuple
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
+from .encodings import accepted
+
 FILES = Path(__file__).parent / "page_files"
 CHAT, DASHBOARD, ASSETS = "/", "/dashboard", "/assets/"
 
@@ -106,7 +108,9 @@ class Pages:
         return await self._answer(request, self._directory / "assets" / name, _FOR_EVER)
 
     async def _answer(self, request: Request, path: Path, cache: str) -> Response:
-        found = await asyncio.to_thread(_read, path, _accepted(request.headers.get("accept-encoding", "")))
+        found = await asyncio.to_thread(
+            _read, path, accepted(request.headers.get("accept-encoding", ""), tuple(_ENCODINGS))
+        )
         if found is None:
             raise HTTPException(404)
         headers = {**_HEADERS, "Cache-Control": cache, "ETag": found.etag}
@@ -125,7 +129,7 @@ def _beside(directory: Path) -> list[str]:
     return sorted(name for name in names if not name.endswith((".html", *_ENCODINGS.values())))
 
 
-def _read(path: Path, encodings: list[str]) -> _Found | None:
+def _read(path: Path, encodings: tuple[str, ...]) -> _Found | None:
     for encoding in encodings:
         try:
             return _found(path.with_name(path.name + _ENCODINGS[encoding]).read_bytes(), encoding)
@@ -135,27 +139,6 @@ def _read(path: Path, encodings: list[str]) -> _Found | None:
         return _found(path.read_bytes(), None)
     except OSError:
         return None
-
-
-def _accepted(header: str) -> list[str]:
-    """Of the encodings that there are, those that the client takes, the preferred first (RFC 9110, 12.5.3)."""
-    weights: dict[str, float] = {}
-    for part in header.lower().split(","):
-        name, *parameters = (word.strip() for word in part.split(";"))
-        weights[name] = _weight(parameters)
-    wanted = {name: weights.get(name, weights.get("*", 0.0)) for name in _ENCODINGS}
-    return sorted((name for name, weight in wanted.items() if weight > 0), key=lambda name: -wanted[name])
-
-
-def _weight(parameters: list[str]) -> float:
-    for parameter in parameters:
-        name, _, value = parameter.partition("=")
-        if name.strip() == "q":
-            try:
-                return float(value)
-            except ValueError:
-                return 0.0
-    return 1.0
 
 
 def _found(content: bytes, encoding: str | None) -> _Found:

@@ -14,6 +14,7 @@ from ..chat.ports import Resolved
 from ..chat.settings import AiChatSettings
 from ..streams import Hub
 from ..tables import RouteTable
+from .compression import Compression
 from .settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -93,10 +94,13 @@ class ChatServices(NamedTuple):
 
 
 class Services(NamedTuple):
-    """What routes work with. Without a `backend` there are streams only; without `meters` nobody has limits."""
+    """What routes work with. Without a `backend` there are streams only; without `meters` nobody has limits; without
+    `compression` everything is sent as it is.
+    """
 
     hub: Hub
     models: ModelDirectory
     settings: ServerSettings
     backend: Backend | None = None
     meters: Meters | None = None
+    compression: Compression | None = None

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from ..errors import TooManyConnections
 from ..events import Error
 from ..streams import Channel, EncoderFactory, Hub, Sink, Viewer, farewell
+from .compression import Coding, Compression
 from .errors import event_response
 from .handoff import EXTENSION, HIGH_WATER_BYTES, TransportSink
 from .viewer_facts import facts_of_viewer
@@ -25,11 +26,12 @@ _SSE_HEADERS = {
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",
 }
+_VARY = (b"vary", b"Accept-Encoding")
 
 
 class EventStreamResponse(Response):
     """One viewer. `cursor` is what the client sent, raw; `head_wait_s` > 0 holds the status line that long. `dialect`:
-    the encoder's name, for who looks at the connections.
+    the encoder's name, for who looks at the connections. `compression`: None sends everything as it is.
 
     A viewer that returns with a cursor and finds no room gets 200 and `retry:`, because any error status stops a
     browser's EventSource for good.
@@ -45,6 +47,7 @@ class EventStreamResponse(Response):
         head_wait_s: float = 0.0,
         headers: Mapping[str, str] | None = None,
         dialect: str = "",
+        compression: Compression | None = None,
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -55,6 +58,8 @@ class EventStreamResponse(Response):
         self._cursor = cursor
         self._head_wait_s = head_wait_s
         self._dialect = dialect
+        self._compression = compression
+        self._coding: Coding | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         channel = self._channel
@@ -66,11 +71,14 @@ class EventStreamResponse(Response):
                 await event_response(channel.terminal, {"X-Stream-Id": channel.id})(scope, receive, send)
                 return
             sink = _sink(scope)
+            if self._compression is not None:
+                self._coding = self._compression.choose(scope, channel, self._dialect)
             try:
                 viewer = self._attach(scope, sink)
             except TooManyConnections:
                 if self._cursor is None:
                     raise
+                self._coding = None
                 await self._send_away(scope, send)
                 return
         await self._run(scope, receive, send, sink, viewer)
@@ -78,7 +86,14 @@ class EventStreamResponse(Response):
     def _attach(self, scope: Scope, sink: Sink) -> Viewer:
         """Raises `TooManyConnections`."""
         about = facts_of_viewer(scope, self._dialect, resumed=self._cursor is not None)
-        return self._hub.attach(self._channel, self._encoder, sink, self._cursor, about=about)
+        if self._coding is None or self._compression is None:
+            return self._hub.attach(self._channel, self._encoder, sink, self._cursor, about=about)
+        compressed = self._compression.sink(self._coding, sink)
+        try:
+            return self._hub.attach(self._channel, self._encoder, compressed, self._cursor, about=about)
+        except BaseException:
+            compressed.release()
+            raise
 
     async def _head_is_ready(self, receive: Receive) -> bool:
         """False: the client left first."""
@@ -117,6 +132,10 @@ class EventStreamResponse(Response):
 
     def _start(self, scope: Scope) -> Message:
         headers = self.raw_headers
+        if self._compression is not None and self._compression.enabled:
+            headers = [*headers, _VARY]
+        if self._coding is not None:
+            headers = [*headers, (b"content-encoding", self._coding.encode())]
         if scope["http_version"] == "1.1" and (b"connection", b"close") not in scope["headers"]:
             headers = [*headers, (b"connection", b"keep-alive")]
         return {"type": "http.response.start", "status": self.status_code, "headers": headers}

@@ -19,6 +19,7 @@ from ..telemetry import METRICS, Monitor
 from ..telemetry.windows import SECONDS_HELD
 from . import openapi_monitor
 from .access import check_admin
+from .compression import Compression
 from .figures_feed import FiguresFeed
 from .monitor_shapes import AlertList, LiveFigures, Moment, ViewerList, connection_of, timeline_of
 from .responses import EventStreamResponse
@@ -36,10 +37,12 @@ WindowS = Annotated[
 ]
 
 
-def routes(hub: Hub, monitor: Monitor, feed: FiguresFeed) -> APIRouter:
+def routes(hub: Hub, monitor: Monitor, feed: FiguresFeed, compression: Compression | None = None) -> APIRouter:
     """`/v1/metrics` and below, `/v1/alerts`, `/v1/connections`, and `/v1/streams/{id}/timeline`."""
     router = APIRouter(tags=["monitor"])
     _add_figures(router, monitor, feed)
+    _add_live(router, feed, compression)
+    _add_alerts(router, monitor)
     _add_viewers(router, hub, monitor)
     return router
 
@@ -67,13 +70,21 @@ def _add_figures(router: APIRouter, monitor: Monitor, feed: FiguresFeed) -> None
         step = _step_s(window_s, step_s)
         return json_response(await monitor.series(list(dict.fromkeys(metric)), window_s=window_s, step_s=step))
 
+
+def _add_live(router: APIRouter, feed: FiguresFeed, compression: Compression | None) -> None:
+
     @router.get("/v1/metrics/live", **openapi_monitor.LIVE)
     async def watch_figures(request: Request) -> ASGIApp:
         """The figures of the last minute and the alerts, every two seconds, as a stream."""
         check_admin(request.scope)
         channel = await feed.channel()
         encoder = dialect_named("events").encoder(EncodeOptions())
-        return EventStreamResponse(feed.hub, channel, encoder, cursor=feed.newest(channel), dialect="events")
+        return EventStreamResponse(
+            feed.hub, channel, encoder, cursor=feed.newest(channel), dialect="events", compression=compression
+        )
+
+
+def _add_alerts(router: APIRouter, monitor: Monitor) -> None:
 
     @router.get("/v1/alerts", **openapi_monitor.ALERTS)
     async def list_alerts(request: Request) -> Response:

@@ -115,7 +115,14 @@ def _add_watching(router: APIRouter, services: Services) -> None:
         if channel.at_end(cursor):
             return Response(status_code=204, headers={"X-Stream-Id": channel.id})
         options = EncodeOptions(include_usage=include_usage, choices=_choices(channel.record.request))
-        return EventStreamResponse(hub, channel, encoding.encoder(options), cursor=cursor, dialect=dialect)
+        return EventStreamResponse(
+            hub,
+            channel,
+            encoding.encoder(options),
+            cursor=cursor,
+            dialect=dialect,
+            compression=services.compression,
+        )
 
 
 def _add_managing(router: APIRouter, services: Services) -> None:

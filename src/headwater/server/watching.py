@@ -38,4 +38,5 @@ def watch(
         cursor=cursor,
         head_wait_s=services.settings.head_wait_s if encoding.holds_head and cursor is None else 0.0,
         dialect=dialect,
+        compression=services.compression,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import brotli
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -22,7 +23,7 @@ from .asgi import Exchange, http_scope
 
 SCRIPT = b"export const answer = 42;\n" * 40
 # What stands for the output of brotli, which Python cannot make; the server passes it on unread.
-SQUEEZED = b"as brotli would have it"
+SQUEEZED = brotli.compress(SCRIPT)
 
 
 @pytest.fixture

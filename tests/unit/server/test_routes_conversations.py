@@ -451,7 +451,7 @@ async def test_a_viewer_that_leaves_does_not_stop_the_answer() -> None:
         body = {"content": "1", "model": "gated"}
         async with it.client.stream("POST", f"/v1/threads/{thread}/messages", json=body) as response:
             stream = response.headers["x-stream-id"]
-            async for chunk in response.aiter_raw():
+            async for chunk in response.aiter_bytes():
                 if b"half" in chunk:
                     break
         gated.gate.set()

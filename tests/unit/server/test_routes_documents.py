@@ -307,7 +307,7 @@ async def test_progress_can_be_joined_and_resumed() -> None:
         place, seen, last = f"/v1/documents/{document['id']}/progress", [], ""
         parser = Parser()
         async with it.client.stream("GET", place) as response:
-            async for piece in response.aiter_raw():
+            async for piece in response.aiter_bytes():
                 for message in parser.feed(piece):
                     seen.append(json.loads(message.data))
                     last = message.id
