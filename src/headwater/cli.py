@@ -150,6 +150,44 @@ def record(
     raise typer.Exit(run(model, prompt, options))
 
 
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
+Window = Annotated[str, typer.Option(help="How far back, as 90, 15m, 12h or 30d.", metavar="TIME")]
+
+
+@app.command()
+def stats(
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    window: Window = "1h",
+    watch: Annotated[bool, typer.Option("--watch", help="Stay, and look again every two seconds.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a server's figures: streams, rates, latencies, providers, cost, alerts. Needs an administrator's key."""
+    from .terminal.stats import stats as run
+
+    raise typer.Exit(run(url=url, key=key, window=window, as_json=as_json, watch=watch))
+
+
+@app.command()
+def plan(
+    growth: Annotated[float, typer.Argument(help="How many times the measured load.", metavar="[TIMES]")] = 2.0,
+    url: Url = DEFAULT_URL,
+    key: Key = "",
+    window: Window = "7d",
+    cores: Annotated[int, typer.Option(help="Cores of a node.", metavar="NUMBER", min=1)] = 2,
+    memory: Annotated[str, typer.Option(help="Memory of a node, as 4GiB.", metavar="BYTES")] = "4GiB",
+    bandwidth: Annotated[str, typer.Option(help="Line of a node in bits a second, as 1G.", metavar="BITS")] = "1G",
+    utilisation: Annotated[float, typer.Option(help="How much of a node is planned for.", metavar="SHARE")] = 0.6,
+    as_json: AsJson = False,
+) -> None:
+    """Plan capacity: from the load that a server has measured to processes, memory, bandwidth and nodes."""
+    from .terminal.plan import Order
+    from .terminal.plan import plan as run
+
+    order = Order(window, growth, cores, memory, bandwidth, utilisation)
+    raise typer.Exit(run(order, url=url, key=key, as_json=as_json))
+
+
 keys_app = typer.Typer(
     help="API keys in the database: make, list, revoke and rotate them, with a server running or not.",
     no_args_is_help=True,
@@ -160,7 +198,6 @@ app.add_typer(keys_app, name="keys")
 KeyRef = Annotated[str, typer.Argument(help="Id of the key, or its first characters as listed.", metavar="KEY")]
 Config = Annotated[str, typer.Option(help="TOML file with settings, as for `serve`.", metavar="FILE")]
 DataDir = Annotated[str, typer.Option(help="Data directory, as for `serve`.", metavar="DIRECTORY")]
-AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @keys_app.command("create")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from headwater.telemetry import Summary
 from headwater.telemetry.series import METRICS, TimeSeries
 from tests.stack import Served, Watcher, begin, viewers_client
 from tests.upstream import Script, Upstream, closed_url, prompt
+
+from .processes import run
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -248,3 +251,20 @@ async def test_the_description_has_the_monitor(tmp_path: Path, upstream: Upstrea
     referred = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
     assert referred <= schemas.keys()
     assert {"Summary", "TimeSeries", "AlertList", "LiveFigures", "ViewerList", "StreamTimeline"} <= schemas.keys()
+
+
+async def test_the_terminal_shows_and_plans(upstream: Upstream, tmp_path: Path) -> None:
+    async with Served(tmp_path, flags=configured(tmp_path, upstream)) as served, viewers_client() as client:
+        stream = await begin(client, served.url, prompt(tokens=40), model="first/fake-1")
+        await Watcher(served.url, stream).read_to_end(client)
+        await Run(served, client).settled(1)
+        command = (sys.executable, "-m", "headwater")
+        shown = await run(*command, "stats", "--url", served.url, "--json")
+        planned = await run(*command, "plan", "--url", served.url, "--json")
+    told, plan = json.loads(shown.out), json.loads(planned.out)
+    memory = told["summary"]["now"]["memory_bytes"]
+    assert memory > 30_000_000
+    assert told["summary"]["rates"]["cpu_cores"] > 0
+    assert (told["summary"]["totals"]["done"], plan["growth"], plan["streams"], plan["nodes"]) == (1, 2.0, 2, 1)
+    assert plan["load"]["chunk_basis"] == "documented"  # forty chunks tell nothing of the cost of one
+    assert plan["load"]["base_bytes"] == pytest.approx(memory, rel=0.5)

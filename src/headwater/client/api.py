@@ -12,6 +12,9 @@ import httpx
 import msgspec
 
 from ..streams import StreamInfo
+from ..telemetry.alerts import Alert
+from ..telemetry.figures import Summary
+from ..telemetry.series import TimeSeries
 from .http import STREAMS_PATH, Http, decoded, stream_path
 from .reconnect import Backoff, OnReconnect, Reconnect
 from .stream import EventStream, Order
@@ -30,6 +33,10 @@ class _Model(msgspec.Struct):
 
 class _Models(msgspec.Struct):
     data: list[_Model]
+
+
+class _Alerts(msgspec.Struct):
+    data: list[Alert]
 
 
 class HeadwaterClient:
@@ -129,6 +136,19 @@ class HeadwaterClient:
     async def delete(self, stream_id: str) -> None:
         """Remove an ended stream with its events. Raises `UnknownStream`, `StreamStillRunning`."""
         await self._http.call("DELETE", stream_path(stream_id))
+
+    async def summary(self, window_s: int = 300) -> Summary:
+        """The server's figures of the last `window_s` seconds. For administrators, as the next two."""
+        return decoded(await self._http.call("GET", "/v1/metrics/summary", query={"window_s": window_s}), Summary)
+
+    async def series(self, metrics: Sequence[str], window_s: int, step_s: int) -> TimeSeries:
+        """Figures over time (docs/how-to/monitor.md has their names)."""
+        query: dict[str, str | int | Sequence[str]] = {"metric": metrics, "window_s": window_s, "step_s": step_s}
+        return decoded(await self._http.call("GET", "/v1/metrics/timeseries", query=query), TimeSeries)
+
+    async def alerts(self) -> Sequence[Alert]:
+        """Those that last, the oldest first."""
+        return decoded(await self._http.call("GET", "/v1/alerts"), _Alerts).data
 
     async def models(self) -> Sequence[str]:
         """Names that `stream(model=…)` takes now."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 from urllib.parse import quote
@@ -14,7 +14,7 @@ from .._version import __version__
 from ..errors import ConfigError, ConnectionLost, UnexpectedAnswer
 from .refusals import refusal
 
-Query = Mapping[str, str | int]
+Query = Mapping[str, str | int | Sequence[str]]
 T = TypeVar("T")
 
 STREAMS_PATH = "/v1/streams"

@@ -21,7 +21,8 @@ class Counts(msgspec.Struct, array_like=True):
     """`chunks`: events of content; `text_bytes`: UTF-8 of the answers' text; `sent_bytes`: of frames to viewers.
 
     `resumed`: viewers that came back with a cursor that is known, `reset`: with one that is not. `left_early`: viewers
-    that left before the end. New fields are added at the end: rows on disk have those that there were.
+    that left before the end. `cpu_ms`: of this process, 0 where it was not measured. New fields are added at the
+    end: rows on disk have those that there were.
     """
 
     started: int = 0
@@ -42,14 +43,16 @@ class Counts(msgspec.Struct, array_like=True):
     fallbacks: int = 0
     hedges: int = 0
     continuations: int = 0
+    cpu_ms: float = 0.0
 
 
 class Peaks(msgspec.Struct, array_like=True):
-    """The most that there was at once."""
+    """The most that there was at once. `memory_bytes`: resident, 0 where it was not measured."""
 
     streams: int = 0
     queued: int = 0
     viewers: int = 0
+    memory_bytes: int = 0
 
 
 class Timings(msgspec.Struct, array_like=True):

@@ -44,8 +44,11 @@ class ViewersNow(msgspec.Struct, frozen=True):
 
 
 class Now(msgspec.Struct, frozen=True):
+    """`memory_bytes`: resident in this process."""
+
     streams: StreamsNow
     viewers: ViewersNow
+    memory_bytes: int
 
 
 class Duration(msgspec.Struct, frozen=True):
@@ -100,13 +103,14 @@ class Totals(msgspec.Struct, frozen=True):
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """A second of measured time. `error_rate`: failed of done and failed streams, 0 to 1."""
+    """A second of measured time. `error_rate`: failed of done and failed streams, 0 to 1. `cpu_cores`: CPU seconds."""
 
     chunks_per_s: float | None
     bytes_per_s: float | None
     tokens_per_s: float | None
     streams_per_s: float | None
     error_rate: float | None
+    cpu_cores: float | None
 
 
 class ReasonFigures(msgspec.Struct, frozen=True):
@@ -189,10 +193,11 @@ def rates_of(bucket: Bucket) -> Rates:
         tokens_per_s=_a_second(bucket, counts.completion_tokens),
         streams_per_s=_a_second(bucket, counts.started),
         error_rate=share(counts.failed, counts.done + counts.failed),
+        cpu_cores=_a_second(bucket, counts.cpu_ms / 1000) or None,
     )
 
 
-def _a_second(bucket: Bucket, count: int) -> float | None:
+def _a_second(bucket: Bucket, count: float) -> float | None:
     return count / bucket.covered_s if bucket.covered_s > 0 else None
 
 

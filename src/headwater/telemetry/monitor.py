@@ -13,6 +13,7 @@ from .alerts import Alerts
 from .bucket import Bucket
 from .figures import Now, ProviderState, StreamsNow, Summary, ViewersNow, summarize
 from .history import History
+from .process import ProcessUse, memory_bytes
 from .recorder import Recorder
 from .series import TimeSeries, series_of
 from .settings import TelemetrySettings
@@ -53,6 +54,7 @@ class Monitor:
         self._providers = providers
         self._clock_ms = clock_ms
         self._windows = Windows()
+        self._process = ProcessUse()
         self._hub: Hub | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -100,6 +102,8 @@ class Monitor:
         """A second is over."""
         self.recorder.sample()
         bucket = self.recorder.take(0 if self._hub is None else self._hub.queued)
+        bucket.counts.cpu_ms = self._process.take_cpu_ms()
+        bucket.peaks.memory_bytes = memory_bytes()
         closed = self._windows.push(self._clock_ms(), bucket)
         if closed is not None:
             await self._history.save(closed, prune_before_ms=self._prune_before_ms)
@@ -129,6 +133,7 @@ class Monitor:
         return Now(
             StreamsNow(recorder.streams, settings.max_streams, hub.queued, settings.max_queued, recorder.states()),
             ViewersNow(recorder.viewers, settings.max_connections),
+            memory_bytes(),
         )
 
     def timeline(self, stream: str) -> Timeline | None:

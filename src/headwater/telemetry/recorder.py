@@ -70,6 +70,7 @@ class Recorder:
 
     def begun(self, channel: Channel, now: float) -> None:
         self._live[channel.id] = _Live(channel, now)
+        self._note_peaks()
 
     def committed(self, channel: Channel, events: Sequence[Event], now: float) -> None:
         live = self._live.get(channel.id)
@@ -141,6 +142,7 @@ class Recorder:
 
     def attached(self, viewer: Viewer, cursor: str | None, reset: str | None) -> None:
         self._viewers[viewer] = 0
+        self._note_peaks()
         counts = self.bucket.counts
         counts.attached += 1
         kind = "attached"
@@ -231,8 +233,11 @@ class Recorder:
                 self._viewers[viewer] = viewer.bytes
         gaps, self._gaps = self._gaps, []
         bucket.timings.chunk_gap.add_all(gaps)
-        peaks = bucket.peaks
-        peaks.streams, peaks.viewers = max(peaks.streams, self.streams), max(peaks.viewers, self.viewers)
-        peaks.queued = max(peaks.queued, queued)
+        bucket.peaks.queued = max(bucket.peaks.queued, queued)
         self.bucket = Bucket()
+        self._note_peaks()  # what goes on is of the next second, too
         return bucket
+
+    def _note_peaks(self) -> None:
+        peaks = self.bucket.peaks
+        peaks.streams, peaks.viewers = max(peaks.streams, self.streams), max(peaks.viewers, self.viewers)

@@ -13,7 +13,7 @@ from .bucket import Bucket
 from .figures import duration_of, rates_of
 from .sketch import Sketch
 
-Unit: TypeAlias = Literal["1", "1/s", "bytes/s", "ms", "share"]
+Unit: TypeAlias = Literal["1", "1/s", "bytes", "bytes/s", "cores", "ms", "share"]
 Values: TypeAlias = Mapping[str, float | None]
 
 
@@ -80,13 +80,15 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "tokens_per_s": _rate("tokens_per_s", "1/s"),
         "streams_per_s": _rate("streams_per_s", "1/s"),
         "error_rate": _rate("error_rate", "share"),
+        "cpu_cores": _rate("cpu_cores", "cores"),
+        "memory_bytes": Metric("bytes", lambda bucket: {"value": bucket.peaks.memory_bytes or None}),
         "setup_ms": _quantiles("setup"),
         "first_token_ms": _quantiles("first_token"),
         "chunk_gap_ms": _quantiles("chunk_gap"),
         "duration_ms": _quantiles("duration"),
     }
 )  # fmt: skip
-"""By name. `streams`, `queued` and `viewers` are the most that there were at once."""
+"""By name. `streams`, `queued`, `viewers` and `memory_bytes` are the most that there was at once."""
 
 
 def series_of(

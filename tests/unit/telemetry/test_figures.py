@@ -9,7 +9,7 @@ from headwater.telemetry.figures import Now, ProviderState, StreamsNow, ViewersN
 
 from .test_bucket import bucket_of
 
-NOW = Now(StreamsNow(3, 10, 1, 5, {"streaming": 3}), ViewersNow(2, 20))
+NOW = Now(StreamsNow(3, 10, 1, 5, {"streaming": 3}), ViewersNow(2, 20), 150_000_000)
 
 
 def test_a_summary_tells_what_was_counted() -> None:
@@ -22,6 +22,8 @@ def test_a_summary_tells_what_was_counted() -> None:
         counts.attached, counts.resumed, counts.chunks,
     )  # fmt: skip
     assert told.rates.chunks_per_s == counts.chunks / 2
+    bucket.counts.cpu_ms = 500
+    assert summarize(bucket, at_ms=0, window_s=60, now=NOW, providers=[]).rates.cpu_cores == 0.25
     assert told.rates.bytes_per_s == counts.sent_bytes / 2
     assert told.rates.tokens_per_s == counts.completion_tokens / 2
     assert told.rates.error_rate == counts.failed / (counts.failed + counts.done)
@@ -40,7 +42,9 @@ def test_a_summary_tells_what_was_counted() -> None:
 
 def test_nothing_measured_is_null_and_never_nought() -> None:
     told = summarize(Bucket(), at_ms=0, window_s=60, now=NOW, providers=[])
-    assert (told.rates.chunks_per_s, told.rates.error_rate) == (None, None)
+    assert (told.rates.chunks_per_s, told.rates.error_rate, told.rates.cpu_cores) == (None, None, None)
+    # Minutes of a release that did not look at the process.
+    assert summarize(Bucket(2.0), at_ms=0, window_s=60, now=NOW, providers=[]).rates.cpu_cores is None
     duration = told.durations.chunk_gap
     assert (duration.count, duration.mean, duration.p50, duration.p99, duration.max) == (0, None, None, None, None)
 

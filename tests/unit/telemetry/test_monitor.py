@@ -75,6 +75,20 @@ async def test_a_window_holds_what_happened_in_it() -> None:
     )  # fmt: skip
 
 
+async def test_what_the_process_takes_is_measured() -> None:
+    async with World() as world:
+        sum(range(1_000_000))
+        await world.pass_s(2)
+        summary = await world.monitor.summary(60)
+        series = await world.monitor.series(["cpu_cores", "memory_bytes"], window_s=60, step_s=60)
+    assert summary.rates.cpu_cores
+    assert summary.now.memory_bytes > 10_000_000
+    cores, memory = (one.values["value"][-1] for one in series.data)
+    assert cores
+    assert memory
+    assert memory > 10_000_000
+
+
 async def test_series_by_the_second_and_by_the_minute() -> None:
     async with World() as world:
         await world.say("a", "b")
