@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headwater import errors
 from headwater.streams.lifecycle import ENDED, INITIAL, TRANSITIONS, Signal
+from headwater.telemetry.families import FAMILIES
 
 DOCS = Path(__file__).parent.parent / "docs"
 NOTE = "<!-- Written by scripts/generate_pages.py from {source}; `make docs` brings it up to date. -->\n"
@@ -32,6 +33,19 @@ and where they apply `param` (the field at fault) and `retry_after_s`.
 An error that ends a stream becomes its `error` event, whose `reason` is the `code`. One more reason exists there:
 `interrupted`, for a stream that a crash cut off and that could be neither continued nor restarted. How an error looks
 in each wire format is in [Dialects](dialects.md); how it looks as an HTTP answer in [HTTP API](http-api.md#errors).
+"""
+
+METRICS = """\
+# Metrics
+
+What `GET /metrics` tells; [Monitor](../how-to/monitor.md#prometheus) says who may read it and how Prometheus is set up.
+`stream_*` are reference 002's names in Prometheus' form (`stream.chunks.total`), `gen_ai_*` those of OpenTelemetry's
+[conventions for generative AI](https://github.com/open-telemetry/semantic-conventions-genai) with the buckets that they
+recommend, `headwater_*` our own. On Linux there are `process_*` besides: CPU, memory, open files.
+
+Counters begin at 0 with the process and are at most a second behind; a server counts what it does itself. What was not
+measured is absent, never 0. Bounds of the `headwater_stream_*_seconds` buckets are met to within 2 %, those of
+`gen_ai_*` exactly. Models, providers and reasons are told apart up to `metrics_max_labels`; the rest is `other`.
 """
 
 
@@ -64,9 +78,18 @@ def status(error: type[errors.HeadwaterError]) -> str:
     return "yes" if error.retryable else "no"
 
 
+def metrics_table() -> str:
+    rows = [
+        f"| `{one.name}` | {one.kind} | {' '.join(f'`{label}`' for label in one.labels)} | {one.meaning} |"
+        for one in FAMILIES.values()
+    ]
+    return "\n".join([METRICS, "| metric | kind | labels | meaning |", "|---|---|---|---|", *rows, ""])
+
+
 PAGES = {
     "explanation/state-machine.md": ("src/headwater/streams/lifecycle.py", state_machine),
     "reference/errors.md": ("src/headwater/errors.py", error_tree),
+    "reference/metrics.md": ("src/headwater/telemetry/families.py", metrics_table),
 }
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ def make_monitor(
         own,
         History(settings.data_dir / FILE_NAME if keeps else None),
         providers=lambda: [ProviderState(*health) for health in registry.health()],
+        disk=settings.data_dir if keeps else None,
     )
     return monitor, monitor.recorder
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families as parse
 
 from headwater.sse import Parser
 from headwater.telemetry import Summary
@@ -134,9 +135,34 @@ async def test_figures_are_those_of_the_run(tmp_path: Path, upstream: Upstream) 
         providers = {one["provider"]: one for one in told["providers"]}
         assert (providers["dead"]["attempts"], providers["dead"]["failures"]) == (1, 1)
         assert (providers["first"]["attempts"], providers["first"]["failures"]) == (4, 1)
+        await check_scrape(run, totals)
         models = {one["model"]: one for one in told["models"]}
         assert models["first/fake-1"]["streams"] == 4
         assert models["house"]["cost"] == [{"amount": await cost_of(run, fallen), "currency": "EUR"}]
+
+
+async def check_scrape(run: Run, totals: dict[str, Any]) -> None:
+    """The same run as Prometheus sees it; the calls by the model's own name at its provider."""
+    text = (await run.client.get(f"{run.served.url}/metrics")).text
+    values: dict[str, float] = {}
+    for family in parse(text):
+        for sample in family.samples:
+            labels = ",".join(sample.labels[name] for name in sorted(sample.labels))
+            values[f"{sample.name}:{labels}"] = sample.value
+    assert values["stream_connections_total:"] == totals["viewers"]
+    assert values["stream_chunks_total:"] == totals["chunks"]
+    assert values["stream_bytes_total:"] == totals["sent_bytes"]
+    assert values["headwater_streams_ended_total:cancelled"] == 1
+    assert values["headwater_provider_calls_total:failed,dead"] == 1
+    call = "gen_ai_client_operation"
+    # Four answers began at `first`, one of them after `dead` had refused; the broken and the cancelled one count too.
+    assert values[f"{call}_time_to_first_chunk_seconds_count:chat,first,fake-1"] == 5
+    assert values[f"{call}_time_per_output_chunk_seconds_sum:chat,first,fake-1"] >= 0.9 * DELAY_MS / 1000 * 22
+    ended = {key: value for key, value in values.items() if key.startswith(f"{call}_duration_seconds_count")}
+    assert ended[f"{call}_duration_seconds_count:,chat,first,fake-1"] == 3
+    assert ended[f"{call}_duration_seconds_count:cancelled,chat,first,fake-1"] == 1
+    assert sum(ended.values()) == 6
+    assert values["headwater_disk_free_bytes:"] > 0
 
 
 async def cost_of(run: Run, watcher: Watcher) -> Any:
@@ -245,6 +271,7 @@ async def test_the_description_has_the_monitor(tmp_path: Path, upstream: Upstrea
     async with Served(tmp_path, flags=configured(tmp_path, upstream)) as served, httpx.AsyncClient() as client:
         text = (await client.get(f"{served.url}/openapi.json")).text
     description = json.loads(text)
+    assert set(description["paths"]["/metrics"]["get"]["responses"]) >= {"200", "401", "403"}
     for path in ("metrics/summary", "metrics/timeseries", "metrics/live", "alerts", "connections"):
         assert set(description["paths"][f"/v1/{path}"]["get"]["responses"]) >= {"200", "401", "403"}
     schemas = description["components"]["schemas"]

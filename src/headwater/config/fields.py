@@ -25,6 +25,7 @@ DurabilityName: TypeAlias = Literal["memory", "commit", "fsync"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 OpenAIApi: TypeAlias = Literal["chat", "responses"]
 CodingName: TypeAlias = Literal["gzip", "zstd", "br", "deflate"]
+PrometheusAccess: TypeAlias = Literal["admin", "key", "open", "off"]
 
 # Settings that are tables by name: they stand in the file only, and have neither flag nor variable.
 TABLES: dict[str, type[ProviderTable] | type[RouteTable] | type[Price]] = {

@@ -17,6 +17,7 @@ from .fields import (
     OpenAIApi,
     Origins,
     Prices,
+    PrometheusAccess,
     Providers,
     Routes,
     Secrets,
@@ -252,6 +253,19 @@ class Monitor(Group):
     )
     metrics_keep_s: float = setting(
         MONITOR, 2_592_000.0, "How long the figures of each minute are kept.", ge=86_400, le=31_536_000
+    )
+    metrics_max_labels: int = setting(
+        MONITOR,
+        50,
+        "How many models, providers or reasons a label of `/metrics` tells apart; the rest is `other`.",
+        ge=1,
+        le=1000,
+    )
+    prometheus_access: PrometheusAccess = setting(
+        MONITOR,
+        "admin",
+        "Who may read `/metrics`: who administers the server (also who is alone on it), whoever has a key that may"
+        " read, everybody, or nobody.",
     )
     alert_window_s: int = setting(MONITOR, 300, "The time over which alerts are evaluated.", ge=30, le=300)
     alert_error_rate: float = setting(

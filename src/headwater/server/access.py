@@ -42,7 +42,7 @@ class Access:
     """401 without a valid key, token or ticket where one is needed; 403 for what its scopes do not hold.
 
     Where none is needed and `single_user` is set, Host and Origin are checked (`OriginRules`), else nothing.
-    `pages`: those that come with the server are open, like `OPEN_PATHS`.
+    `pages`: those that come with the server are open, like `OPEN_PATHS`. `probes`: further paths for everybody.
     """
 
     def __init__(
@@ -54,10 +54,12 @@ class Access:
         hosts: Iterable[str] = (),
         origins: Iterable[str] = (),
         pages: Pages | None = None,
+        probes: Iterable[str] = (),
     ) -> None:
         self._app = app
         self._identity = identity
         self._pages = pages
+        self._probes = PROBES | set(probes)
         self._origins = OriginRules(hosts=hosts, origins=origins) if single_user else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +77,7 @@ class Access:
         path = _path(scope)
         ticket = _take_ticket(scope) if _IN_QUERY in scope["query_string"] else None
         # Probes come by address or by any name, and tell nothing that a rebinding page could use.
-        if path in PROBES:
+        if path in self._probes:
             return
         identity = self._identity
         # An application that has signed its user in needs a key where the settings say so, and no other.

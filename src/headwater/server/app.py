@@ -18,6 +18,7 @@ from . import (
     routes_identity,
     routes_monitor,
     routes_openai,
+    routes_prometheus,
     routes_routes,
     routes_streams,
     routes_system,
@@ -86,7 +87,7 @@ def create_app(
         app.include_router(routes_connections.routes(services, connections))
     bodies: tuple[type, ...] = openapi_identity.BODIES
     if monitoring is not None:
-        app.include_router(routes_monitor.routes(hub, *monitoring, compression))
+        _add_monitor(app, hub, settings, monitoring, compression)
         bodies += openapi_monitor.BODIES
     places = [Place(routes_connections.PREFIX, routes_connections.connection_form)]
     if chat is not None:
@@ -103,6 +104,18 @@ def create_app(
     # Whatever is refused, by whichever layer, in the form of the reference that is spoken there.
     app.add_middleware(OwnForms, places=places)
     return app
+
+
+def _add_monitor(
+    app: FastAPI,
+    hub: Hub,
+    settings: ServerSettings,
+    monitoring: tuple[Monitor, FiguresFeed],
+    compression: Compression | None,
+) -> None:
+    app.include_router(routes_monitor.routes(hub, *monitoring, compression))
+    if settings.prometheus_access != "off":
+        app.include_router(routes_prometheus.routes(monitoring[0], settings.prometheus_access))
 
 
 def _add_pages(app: FastAPI, settings: ServerSettings, chat: ChatServices | None) -> Pages | None:
@@ -131,6 +144,7 @@ def _add_layers(
         hosts=(settings.host, *settings.allowed_hosts),
         origins=settings.cors_origins,
         pages=pages,
+        probes=(routes_prometheus.PATH,) if settings.prometheus_access == "open" else (),
     )
     if settings.cors_origins:
         app.add_middleware(

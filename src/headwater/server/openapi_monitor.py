@@ -24,4 +24,12 @@ LIVE = describe_operation(
     (*ALWAYS, 503),
 )
 CONNECTIONS = describe_operation({200: describe_answer("The viewers.", "ViewerList")}, ALWAYS)
+_TEXT = {"schema": {"type": "string"}}
+PROMETHEUS = describe_operation(
+    {
+        200: describe_answer("The metrics, as docs/reference/metrics.md lists them.")
+        | {"content": {"text/plain": _TEXT, "application/openmetrics-text": _TEXT}}
+    },
+    ALWAYS,
+)
 TIMELINE = describe_operation({200: describe_answer("The stream over time.", "StreamTimeline")}, (*ALWAYS, 404, 503))

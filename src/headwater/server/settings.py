@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from .._version import __version__
@@ -15,7 +17,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     `api_keys` are raw keys or `sha256:<64 hex digits>` of one; so are `admin_keys`, which may also change routes.
     `single_user`: no login, but Host and Origin are checked (DNS rebinding, CSRF); for loopback hosts without keys.
     `allowed_hosts` are further Host names for that check. `linger_s` `None` means each dialect's own default.
-    `page`: whether the pages that come with the server are served, where they are built.
+    `page`: whether the pages that come with the server are served, where they are built. `prometheus_access`: who may
+    read `/metrics`.
     """
 
     host: str = "127.0.0.1"
@@ -33,3 +36,4 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_messages: int = 10_000
     max_document_bytes: int = 50 * MIB
     page: bool = True
+    prometheus_access: Literal["admin", "key", "open", "off"] = "admin"

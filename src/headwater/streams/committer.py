@@ -92,6 +92,10 @@ class Committer:
                 task.cancel()
                 await asyncio.wait((task,))
 
+    def lag_s(self, now: float) -> float:
+        """How long the commit under way has taken so far, its retries included; 0 where there is none."""
+        return now - self._in_flight_since if self._in_flight_since else 0.0
+
     def give_up_if_stuck(self, now: float) -> None:
         """Break off the streams of a commit that does not return, and of those that wait behind it."""
         if self._in_flight_since and now - self._in_flight_since >= self._timeout_s:

@@ -147,6 +147,11 @@ class Hub:
         """Whether the last commit failed, or ended streams still wait for a log that works."""
         return self._committer.failing_since is not None or bool(self._generations.unsettled)
 
+    @property
+    def log_lag_s(self) -> float:
+        """How long the commit under way has taken so far; what it holds is visible to nobody yet."""
+        return self._committer.lag_s(asyncio.get_running_loop().time())
+
     async def start(self) -> RecoveryReport:
         """Take up what an earlier process left, then accept streams."""
         self._committer.start()

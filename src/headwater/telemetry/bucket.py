@@ -47,12 +47,16 @@ class Counts(msgspec.Struct, array_like=True):
 
 
 class Peaks(msgspec.Struct, array_like=True):
-    """The most that there was at once. `memory_bytes`: resident, 0 where it was not measured."""
+    """The most that there was at once. `memory_bytes`: resident, 0 where it was not measured.
+
+    `log_lag_ms`: the longest that a commit was seen to be under way.
+    """
 
     streams: int = 0
     queued: int = 0
     viewers: int = 0
     memory_bytes: int = 0
+    log_lag_ms: int = 0
 
 
 class Timings(msgspec.Struct, array_like=True):
@@ -108,7 +112,8 @@ class Bucket(msgspec.Struct, array_like=True):
     providers: dict[str, ProviderPart] = {}
     models: dict[str, ModelPart] = {}
 
-    def merge(self, other: Bucket) -> None:
+    def merge(self, other: Bucket, *, names: int = MAX_NAMES) -> None:
+        """`names`: how many models, providers and reasons are told apart."""
         self.covered_s += other.covered_s
         for name in Counts.__struct_fields__:
             if more := getattr(other.counts, name):
@@ -119,25 +124,25 @@ class Bucket(msgspec.Struct, array_like=True):
             if (sketch := getattr(other.timings, name)).bins:
                 getattr(self.timings, name).merge(sketch)
         for reason, number in other.reasons.items():
-            self.fail(reason, number)
+            self.fail(reason, number, names=names)
         for name, provider in other.providers.items():
-            self.provider(name).merge(provider)
+            self.provider(name, names=names).merge(provider)
         for name, model in other.models.items():
-            self.model(name).merge(model)
+            self.model(name, names=names).merge(model)
 
-    def fail(self, reason: str, number: int = 1) -> None:
-        name = _bounded(self.reasons, reason)
+    def fail(self, reason: str, number: int = 1, *, names: int = MAX_NAMES) -> None:
+        name = _bounded(self.reasons, reason, names)
         self.reasons[name] = self.reasons.get(name, 0) + number
 
-    def provider(self, name: str) -> ProviderPart:
-        return self.providers.setdefault(_bounded(self.providers, name), ProviderPart())
+    def provider(self, name: str, *, names: int = MAX_NAMES) -> ProviderPart:
+        return self.providers.setdefault(_bounded(self.providers, name, names), ProviderPart())
 
-    def model(self, name: str) -> ModelPart:
-        return self.models.setdefault(_bounded(self.models, name), ModelPart())
+    def model(self, name: str, *, names: int = MAX_NAMES) -> ModelPart:
+        return self.models.setdefault(_bounded(self.models, name, names), ModelPart())
 
 
-def _bounded(known: dict[str, PartT], name: str) -> str:
-    return name if name in known or len(known) < MAX_NAMES else OTHER
+def _bounded(known: dict[str, PartT], name: str, limit: int) -> str:
+    return name if name in known or len(known) < limit else OTHER
 
 
 _encode = msgspec.msgpack.Encoder().encode

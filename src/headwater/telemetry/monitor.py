@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from ..streams.hub import Hub
 from .alerts import Alerts
 from .bucket import Bucket
-from .figures import Now, ProviderState, StreamsNow, Summary, ViewersNow, summarize
+from .figures import Now, ProviderState, StreamsNow, Summary, ViewersNow, share, summarize
 from .history import History
 from .process import ProcessUse, memory_bytes
 from .recorder import Recorder
 from .series import TimeSeries, series_of
 from .settings import TelemetrySettings
+from .snapshot import Disk, Snapshot
 from .timeline import Timeline
 from .windows import MINUTE_MS, MINUTES_HELD, SECONDS_HELD, Piece, Row, Windows, merged, pieces_of, stepped
 
@@ -36,7 +39,7 @@ T = TypeVar("T")
 class Monitor:
     """Make it in the loop that it works in, give its `recorder` to the hub, `open` it with that, `close` it before.
 
-    `providers`: how the configured ones are now.
+    `providers`: how the configured ones are now. `disk`: a path on the file system that the data are on.
     """
 
     def __init__(
@@ -45,16 +48,21 @@ class Monitor:
         history: History,
         *,
         providers: Callable[[], Sequence[ProviderState]],
+        disk: Path | None = None,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.settings = settings
-        self.recorder = Recorder(asyncio.get_running_loop().time)
+        self.recorder = Recorder(asyncio.get_running_loop().time, max_labels=settings.metrics_max_labels)
         self.alerts = Alerts(settings)
         self._history = history
         self._providers = providers
         self._clock_ms = clock_ms
+        self._disk_path = disk
+        self._disk: Disk | None = None
         self._windows = Windows()
         self._process = ProcessUse()
+        self._whole = Bucket()
+        self._log_lag_s = 0.0
         self._hub: Hub | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -63,6 +71,7 @@ class Monitor:
         self._hub = hub
         now_ms = self._clock_ms()
         self._windows.begin_with(await self._history.read(now_ms - MINUTES_HELD * MINUTE_MS), now_ms)
+        await self._look_at_disk()
         self._task = asyncio.get_running_loop().create_task(self._run(), name="headwater-monitor")
 
     async def close(self) -> None:
@@ -85,6 +94,7 @@ class Monitor:
             await asyncio.sleep(SAMPLE_S)
             try:
                 now = loop.time()
+                self._look_at_log()
                 if now - rolled >= 1.0:
                     # Not `now`, or each second would be a sample longer.
                     rolled = max(rolled + 1.0, now - 1.0)
@@ -93,6 +103,7 @@ class Monitor:
                     self.recorder.sample()
                 if now - judged >= ALERTS_EVERY_S:
                     judged = now
+                    await self._look_at_disk()
                     await self.judge()
             except Exception:
                 # One bad second must not be the last one that is measured.
@@ -104,9 +115,26 @@ class Monitor:
         bucket = self.recorder.take(0 if self._hub is None else self._hub.queued)
         bucket.counts.cpu_ms = self._process.take_cpu_ms()
         bucket.peaks.memory_bytes = memory_bytes()
+        bucket.peaks.log_lag_ms, self._log_lag_s = round(self._log_lag_s * 1000), 0.0
+        self._whole.merge(bucket, names=self.settings.metrics_max_labels)
         closed = self._windows.push(self._clock_ms(), bucket)
         if closed is not None:
             await self._history.save(closed, prune_before_ms=self._prune_before_ms)
+
+    def _look_at_log(self) -> None:
+        if self._hub is not None:
+            self._log_lag_s = max(self._log_lag_s, self._hub.log_lag_s)
+
+    async def _look_at_disk(self) -> None:
+        """In a thread: a file system of another machine may not answer."""
+        path = self._disk_path
+        if path is not None:
+            try:
+                usage = await asyncio.to_thread(shutil.disk_usage, path)
+            except OSError:
+                self._disk = None
+            else:
+                self._disk = Disk(usage.total, usage.free)
 
     @property
     def _prune_before_ms(self) -> int:
@@ -134,6 +162,27 @@ class Monitor:
             StreamsNow(recorder.streams, settings.max_streams, hub.queued, settings.max_queued, recorder.states()),
             ViewersNow(recorder.viewers, settings.max_connections),
             memory_bytes(),
+        )
+
+    def snapshot(self) -> Snapshot:
+        """What a scrape reads: everything since the process began, to within a second."""
+        hub = self._hub
+        now = self.now()
+        recent = self._windows.seconds(self._clock_ms() - SECONDS_HELD * 1000)
+        gaps = [piece.bucket.timings.chunk_gap for piece in recent]
+        gap_count = sum(gap.count for gap in gaps)
+        ended = sum(piece.bucket.counts.done + piece.bucket.counts.failed for piece in recent)
+        return Snapshot(
+            whole=self._whole,
+            calls=self.recorder.calls,
+            now=now,
+            providers=self._providers(),
+            alerts=self.alerts.firing,
+            mean_gap_s=sum(gap.total for gap in gaps) / gap_count if gap_count else None,
+            error_rate=share(sum(piece.bucket.counts.failed for piece in recent), ended),
+            log_failing=hub is not None and hub.log_failing,
+            log_lag_s=0.0 if hub is None else hub.log_lag_s,
+            disk=self._disk,
         )
 
     def timeline(self, stream: str) -> Timeline | None:

@@ -12,16 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from ..events import CONTENT_TYPES, TERMINAL_TYPES, Error, Event, Status, Text
 from ..streams.channel import Channel, outcome
 from ..streams.viewer import Viewer
-from .bucket import Bucket
+from .bucket import MAX_NAMES, Bucket
+from .calls import Calls, Gaps, Place, count_call, place_of
 from .timeline import Timeline, Timelines
 
 _STAGES = {"retrying": "retries", "fallback": "fallbacks", "hedging": "hedges", "continuing": "continuations"}
 
 
 class _Live:
-    """A stream that is produced here. `last_s`: when content was last seen; `chunks`, `text_bytes`: counted so far."""
+    """A stream that is produced here. `last_s`: when content was last seen; `chunks`, `text_bytes`: counted so far.
 
-    __slots__ = ("channel", "chunks", "committed", "ended_s", "is_new", "last_s", "text_bytes", "timeline")
+    `gaps`: between chunks, since the last time that they were counted. `broke_s`: when content was last seen of a call
+    that broke off; None once another one has gone on.
+    """
+
+    __slots__ = (
+        "broke_s", "call_gaps", "channel", "chunks", "committed", "ended_s", "gaps", "is_new", "last_s", "text_bytes",
+        "timeline",
+    )  # fmt: skip
 
     def __init__(self, channel: Channel, now: float) -> None:
         self.channel = channel
@@ -29,17 +37,24 @@ class _Live:
         self.is_new = channel.record.next_seq == 0
         self.committed = False
         self.last_s: float | None = None
+        self.broke_s: float | None = None
         self.ended_s = now
+        self.gaps: list[float] = []
+        self.call_gaps = Gaps()
         # What an earlier process wrote is not counted again.
         self.chunks = channel.fold.content_events
         self.text_bytes = channel.fold.text_bytes
 
 
 class Recorder:
-    """See `streams.Observer`. `clock`: the loop's time, which is also what its methods are told as `now`."""
+    """See `streams.Observer`. `clock`: the loop's time, which is also what its methods are told as `now`.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    `calls`: of providers, since the beginning; `max_labels`: by how many names.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, max_labels: int = MAX_NAMES) -> None:
         self.bucket = Bucket()
+        self.calls = Calls(max_labels)
         self._clock = clock
         self._taken_s = clock()
         self._live: dict[str, _Live] = {}
@@ -78,7 +93,7 @@ class Recorder:
             return
         last = live.last_s
         if last is not None and len(events) == 1 and type(events[0]) is Text:
-            self._gaps.append(now - last)
+            live.gaps.append(now - last)
             live.last_s = now
         else:
             self._look(live, events, now)
@@ -98,7 +113,11 @@ class Recorder:
                 live.ended_s = now
         if has_content:
             if live.last_s is not None:
-                self._gaps.append(now - live.last_s)
+                live.gaps.append(now - live.last_s)
+            elif live.broke_s is not None:
+                # What viewers waited for at the seam is no gap of either call.
+                self._gaps.append(now - live.broke_s)
+                live.broke_s = None
             elif live.is_new:
                 self.bucket.timings.first_token.add(now - live.timeline.began_s)
                 live.timeline.mark(now, "first_token")
@@ -120,12 +139,18 @@ class Recorder:
             setattr(counts, name, getattr(counts, name) + 1)
         # An application's own events may hold anything.
         data = event.data if isinstance(event.data, Mapping) else {}
+        if name == "continuations" and live.last_s is not None:
+            self._count_gaps(live)
+            live.call_gaps.begin(place_of(data))
+            live.broke_s, live.last_s = live.last_s, None
         parts = [data.get("provider"), data.get("model"), data.get("reason")]
         live.timeline.mark(now, event.stage, " ".join(str(part) for part in parts if part))
 
     def ended(self, channel: Channel) -> None:
         live = self._live.pop(channel.id, None)
         terminal = channel.terminal
+        if live is not None:
+            self._count_gaps(live)
         if live is None or terminal is None or not live.committed:
             return
         self._count_chunks(live, live.ended_s)
@@ -136,7 +161,7 @@ class Recorder:
             self.bucket.fail(terminal.reason)
         if live.is_new:
             self.bucket.timings.duration.add(live.ended_s - live.timeline.began_s)
-        self._settle(channel)
+        self._settle(live)
         live.timeline.mark(live.ended_s, how, terminal.reason)
         self._ended.keep(channel.id, live.timeline)
 
@@ -167,7 +192,8 @@ class Recorder:
 
     # ------------------------------------------------------------------ what a stream's end tells
 
-    def _settle(self, channel: Channel) -> None:
+    def _settle(self, live: _Live) -> None:
+        channel = live.channel
         usage, facts = channel.fold.usage, channel.fold.served or {}
         if usage is not None:
             counts = self.bucket.counts
@@ -185,10 +211,18 @@ class Recorder:
                 model.costs[currency] = model.costs.get(currency, 0.0) + amount
         attempts = facts.get("attempts")
         if isinstance(attempts, list):
-            self._attempts([one for one in attempts if isinstance(one, Mapping)], facts.get("first_token_ms"))
+            told = [one for one in attempts if isinstance(one, Mapping)]
+            speaker = self._attempts(told, facts.get("first_token_ms"))
+            for attempt in told:
+                count_call(self.calls, attempt, exact=usage is not None and usage.source == "exact")
+            if speaker is not None:
+                live.call_gaps.settle(self.calls, speaker)
 
-    def _attempts(self, attempts: Sequence[Mapping[str, object]], first_token_ms: object) -> None:
-        """As `routing.ledger` tells them. A call that was cancelled, or lost a race, says nothing of its provider."""
+    def _attempts(self, attempts: Sequence[Mapping[str, object]], first_token_ms: object) -> Place | None:
+        """As `routing.ledger` tells them; who gave the first content.
+
+        A call that was cancelled, or lost a race, says nothing of its provider.
+        """
         spoke: Mapping[str, object] | None = None
         for attempt in attempts:
             how = attempt.get("outcome")
@@ -203,6 +237,10 @@ class Recorder:
         if spoke is not None and isinstance(first_token_ms, float):
             waited_ms = first_token_ms - float(str(spoke["began_ms"]))
             self.bucket.provider(str(spoke.get("provider", ""))).first_token.add(waited_ms / 1000)
+            if (speaker := place_of(spoke)) is not None:
+                self.calls.of(speaker).first_chunk.add(waited_ms / 1000)
+            return speaker
+        return None
 
     # ------------------------------------------------------------------ off the event path
 
@@ -222,6 +260,13 @@ class Recorder:
             live.chunks, live.text_bytes = fold.content_events, fold.text_bytes
             live.timeline.add(now, more)
 
+    def _count_gaps(self, live: _Live) -> None:
+        gaps = live.gaps
+        if gaps:
+            live.gaps = []
+            self._gaps += gaps
+            live.call_gaps.add_all(gaps)
+
     def take(self, queued: int) -> Bucket:
         """What happened since the last time. `queued`: streams that wait for a slot."""
         bucket = self.bucket
@@ -231,6 +276,8 @@ class Recorder:
             if viewer.bytes != seen:
                 bucket.counts.sent_bytes += viewer.bytes - seen
                 self._viewers[viewer] = viewer.bytes
+        for live in self._live.values():
+            self._count_gaps(live)
         gaps, self._gaps = self._gaps, []
         bucket.timings.chunk_gap.add_all(gaps)
         bucket.peaks.queued = max(bucket.peaks.queued, queued)

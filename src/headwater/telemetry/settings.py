@@ -6,10 +6,14 @@ import msgspec
 
 
 class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`metrics`: whether anything is counted. An alert's threshold of 0 switches it off."""
+    """`metrics`: whether anything is counted. An alert's threshold of 0 switches it off.
+
+    `metrics_max_labels`: how many names (models, providers, reasons) a label of `/metrics` tells apart.
+    """
 
     metrics: bool = True
     metrics_keep_s: float = 30 * 86_400.0
+    metrics_max_labels: int = 50
     alert_window_s: int = 300
     alert_error_rate: float = 0.05
     alert_first_token_ms: float = 5000.0

@@ -7,8 +7,10 @@ quantiles are the library's. Values are seconds.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 
 import msgspec
 from ddsketch import DDSketch
@@ -60,6 +62,14 @@ class Sketch(msgspec.Struct, array_like=True):
         bins = self.bins
         for key, number in more:
             bins[key] = bins.get(key, 0) + number
+
+    def count_up_to(self, bounds: Sequence[float]) -> list[int]:
+        """How many values are at most each of the ascending bounds, which are met to within 2 %."""
+        keys = [math.ceil(math.log(bound) * _PER_LOG) for bound in bounds]
+        found = [0] * (len(bounds) + 1)
+        for key, number in self.bins.items():
+            found[bisect_left(keys, key)] += number
+        return list(accumulate(found[:-1]))
 
     @property
     def mean(self) -> float | None:

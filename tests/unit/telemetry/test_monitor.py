@@ -12,7 +12,7 @@ from headwater.events import Text
 from headwater.logs.memory import MemoryLog
 from headwater.streams import Hub, NewStream
 from headwater.telemetry import History, Monitor, ProviderState, TelemetrySettings
-from headwater.telemetry.bucket import Bucket, encode_bucket
+from headwater.telemetry.bucket import OTHER, Bucket, encode_bucket
 from headwater.telemetry.windows import MINUTE_MS, Row
 from tests.unit.streams.kit import eventually
 from tests.unit.streams.virtual_time import run_virtual
@@ -222,3 +222,46 @@ async def test_closing_twice_is_closing_once() -> None:
         await world.monitor.close()
     with pytest.raises(RuntimeError, match="not open"):
         World().monitor.now()
+
+
+async def test_a_snapshot_is_of_everything_since_the_start(tmp_path: Path) -> None:
+    async with World(tmp_path / "metrics.sqlite3", metrics_max_labels=1) as world:
+        monitor = world.monitor
+        assert (monitor.snapshot().error_rate, monitor.snapshot().mean_gap_s, monitor.snapshot().disk) == (None,) * 3
+        await world.say("a", "b")
+        await world.pass_s(400)
+        await world.say("c")
+        monitor.recorder.bucket.fail("x")
+        monitor.recorder.bucket.fail("y")
+        await world.pass_s(1)
+        told = monitor.snapshot()
+        assert (told.whole.counts.chunks, told.whole.counts.done, told.error_rate) == (3, 2, 0.0)
+        assert told.whole.reasons == {"x": 1, OTHER: 1}
+        assert (told.log_failing, told.log_lag_s) == (False, 0.0)
+
+
+async def test_the_disk_is_looked_at_and_may_be_gone(tmp_path: Path) -> None:
+    async with World() as world:
+        world.monitor._disk_path = tmp_path
+        await world.monitor._look_at_disk()
+        disk = world.monitor.snapshot().disk
+        assert disk is not None
+        assert 0 < disk.free_bytes <= disk.size_bytes
+        world.monitor._disk_path = tmp_path / "gone"
+        await world.monitor._look_at_disk()
+        assert world.monitor.snapshot().disk is None
+
+
+async def test_a_commit_that_hangs_is_seen() -> None:
+    async with World() as world:
+        hub = world.hub
+        world.monitor._look_at_log()
+        hub._committer._in_flight_since = asyncio.get_running_loop().time() - 2.0
+        assert hub.log_lag_s >= 2.0
+        world.monitor._look_at_log()
+        hub._committer._in_flight_since = 0.0
+        world.monitor._look_at_log()
+        await world.pass_s(1)
+        assert world.monitor._windows.seconds(0)[-1].bucket.peaks.log_lag_ms >= 2000
+        await world.pass_s(1)
+        assert world.monitor._windows.seconds(0)[-1].bucket.peaks.log_lag_ms == 0

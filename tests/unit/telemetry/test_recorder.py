@@ -11,6 +11,7 @@ from headwater.events import Done, Metadata, Reasoning, Start, Status, StreamId,
 from headwater.logs.memory import MemoryLog
 from headwater.streams import Channel, Hub, NewStream, StreamRecord, StreamSettings
 from headwater.telemetry.bucket import Bucket
+from headwater.telemetry.calls import Place
 from headwater.telemetry.recorder import Recorder
 from tests.unit.streams.kit import FaultyLog, MemorySink, PlainEncoder, Script, eventually, store
 from tests.unit.streams.virtual_time import run_virtual
@@ -123,6 +124,31 @@ async def test_attempts_tell_of_their_providers_and_costs() -> None:
     assert told == {"a": (1, 1), "b": (1, 0)}
     assert bucket.providers["b"].first_token.total == pytest.approx(0.330)
     assert bucket.models["m"].costs == {"EUR": 0.25}
+
+
+def test_gaps_belong_to_the_call_that_made_them() -> None:
+    """Also in a stream that goes on elsewhere: the wait at the seam is the viewers', and no call's."""
+    facts = Metadata({"attempts": ATTEMPTS[:2], "first_token_ms": 450.0})
+    place = {"provider": "c", "model": "n"}
+    steps = [
+        (0.1, [Text("a")]), (0.1, [Text("b")]), (0.1, [Status("continuing", data=place)]), (0.4, [Text("c")]),
+        (0.2, [Text("d")]), (0.0, [facts]),
+    ]  # fmt: skip
+
+    async def work() -> tuple[Bucket, Recorder]:
+        async with counted() as (hub, recorder):
+            await finished(hub, recorder, Steps(*steps))
+            return recorder.take(0), recorder
+
+    bucket, recorder = run_virtual(work())
+    assert bucket.timings.chunk_gap.total == pytest.approx(0.1 + 0.5 + 0.2, abs=1e-6)
+    calls = recorder.calls.by_place
+    told = {place: figures.output_chunk.total for place, figures in calls.items() if figures.output_chunk.count}
+    assert told == {Place("b", "m"): pytest.approx(0.1, abs=1e-6), Place("c", "n"): pytest.approx(0.2, abs=1e-6)}
+    assert calls[Place("b", "m")].first_chunk.total == pytest.approx(0.33)
+    assert calls[Place("a", "m")].durations["failed"].total == pytest.approx(0.1)
+    # `Usage(7, 11)` of the script is the provider's own; the attempts themselves tell no tokens.
+    assert calls[Place("b", "m")].prompt_tokens.count == 0
 
 
 @pytest.mark.parametrize(

@@ -65,3 +65,10 @@ def test_ten_thousand_values_take_a_few_hundred_keys() -> None:
     rng = random.Random(1)
     sketch = sketch_of([rng.lognormvariate(-3, 0.5) for _ in range(10_000)])
     assert len(sketch.bins) < 300
+
+
+def test_values_up_to_a_bound_are_within_two_percent_of_it() -> None:
+    sketch = Sketch()
+    sketch.add_all([0.004, 0.049, 0.0525, 0.2, 7.0])
+    assert sketch.count_up_to([0.005, 0.05, 0.5, 1.0]) == [1, 2, 4, 4]
+    assert Sketch().count_up_to([0.1]) == [0]
