@@ -34,9 +34,10 @@ from .server import ModelCard, Resolved, ServerSettings, create_app
 from .server.compression import Compression, CompressionSettings
 from .server.connections import Connections
 from .server.ports import ChatServices, RouteCard, TargetState
-from .streams import Channel, Fold, Hub, Log, Producer, RecoveryReport, StreamRecord, StreamSettings
+from .streams import Channel, Fold, Hub, Log, Observer, Producer, RecoveryReport, StreamRecord, StreamSettings
 from .streams.log import SupportsMaintenance
 from .tables import RouteTable
+from .telemetry.stream_lines import StreamLines
 
 _logger = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ async def open_runtime(
         await store.load()
         directory, seams = Directory(registry, created=int(time.time())), _Seams(registry)
         monitor, recorder = make_monitor(settings, registry, keeps=routes_file is not None)
-        hub = Hub(log, stream_settings(settings), recover=seams.recover, on_end=seams.ended, observer=recorder)
+        hub = _make_hub(stack, settings, log, seams, recorder)
         if chat:
             from .runtime_chat import open_chat
 
@@ -128,6 +129,14 @@ async def _open_connections(stack: AsyncExitStack, hub: Hub) -> Connections:
     await connections.open()
     stack.push_async_callback(connections.close)
     return connections
+
+
+def _make_hub(stack: AsyncExitStack, settings: Settings, log: Log, seams: _Seams, recorder: Observer | None) -> Hub:
+    hub = Hub(log, stream_settings(settings), recover=seams.recover, on_end=seams.ended, observer=recorder)
+    if settings.access_log:
+        seams.lines = StreamLines(hub.read_all, content=settings.log_content)
+        stack.push_async_callback(seams.lines.close)
+    return hub
 
 
 async def open_registry(settings: Settings, transport: Transport | None = None, *, listens: bool = False) -> Registry:
@@ -210,6 +219,7 @@ class _Seams:
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
         self.chat: ChatServices | None = None
+        self.lines: StreamLines | None = None
 
     def recover(self, record: StreamRecord, fold: Fold) -> Producer | None:
         if self.chat is not None and record.request:
@@ -217,6 +227,8 @@ class _Seams:
         return self._registry.recover(record, fold)
 
     def ended(self, channel: Channel) -> None:
+        if self.lines is not None:
+            self.lines.ended(channel)
         if self.chat is not None:
             self.chat.backend.ended(channel)
 

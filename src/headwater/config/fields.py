@@ -22,6 +22,7 @@ TableT = TypeVar("TableT", ProviderTable, RouteTable, Price)
 
 LogName: TypeAlias = Literal["memory", "sqlite", "postgres", "redis"]
 DurabilityName: TypeAlias = Literal["memory", "commit", "fsync"]
+LogFormat: TypeAlias = Literal["console", "json"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 OpenAIApi: TypeAlias = Literal["chat", "responses"]
 CodingName: TypeAlias = Literal["gzip", "zstd", "br", "deflate"]

@@ -11,6 +11,7 @@ from .fields import (
     DurabilityName,
     FilePath,
     Group,
+    LogFormat,
     LogLevel,
     LogName,
     Names,
@@ -36,6 +37,21 @@ class Server(Group):
     host: str = setting(SERVER, "127.0.0.1", "Address to listen on.", min_length=1)
     port: int = setting(SERVER, 8000, "TCP port; 0 takes a free one.", ge=0, le=65535)
     log_level: LogLevel = setting(SERVER, "info", "Least severe message to report.")
+    log_format: LogFormat = setting(SERVER, "console", "How messages are written: for people, or one JSON a line.")
+    access_log: bool = setting(SERVER, False, "Report every request, and every stream that has ended.")
+    log_content: bool = setting(
+        SERVER, False, "Report the questions and answers of ended streams, too; needs `access_log`."
+    )
+    log_lines_per_minute: int = setting(
+        SERVER,
+        1200,
+        "Messages of one kind in a minute; how many more there were is told after it. 0 sets no bound.",
+        ge=0,
+        le=1_000_000,
+    )
+    log_queue_lines: int = setting(
+        SERVER, 10_000, "Messages that wait to be written; more are dropped, and counted.", ge=100, le=1_000_000
+    )
     page: bool = setting(
         SERVER, True, "Serve the chat page at `/` and the dashboard at `/dashboard`; else `/` leads to `/api-docs`."
     )

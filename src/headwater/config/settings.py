@@ -104,6 +104,9 @@ class Settings(
 
     def warnings(self) -> list[str]:
         """What is set but has no effect, one sentence each."""
-        if self.redis_url is None:
-            return []
-        return ["redis_url is set but not used: this release has the logs memory and sqlite"]
+        found = []
+        if self.redis_url is not None:
+            found.append("redis_url is set but not used: this release has the logs memory and sqlite")
+        if self.log_content and not self.access_log:
+            found.append("log_content has no effect without access_log")
+        return found

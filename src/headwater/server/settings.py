@@ -18,7 +18,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     `single_user`: no login, but Host and Origin are checked (DNS rebinding, CSRF); for loopback hosts without keys.
     `allowed_hosts` are further Host names for that check. `linger_s` `None` means each dialect's own default.
     `page`: whether the pages that come with the server are served, where they are built. `prometheus_access`: who may
-    read `/metrics`.
+    read `/metrics`. `access_log`: whether every request is told in the log.
     """
 
     host: str = "127.0.0.1"
@@ -36,4 +36,5 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_messages: int = 10_000
     max_document_bytes: int = 50 * MIB
     page: bool = True
+    access_log: bool = False
     prometheus_access: Literal["admin", "key", "open", "off"] = "admin"

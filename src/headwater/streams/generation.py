@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from ..errors import HeadwaterError, ProducerFailed, ProviderTimeout
 from ..events import Done
+from ..log_context import STREAM_ID
 from .admission import Ticket
 from .channel import Channel
 from .lifecycle import Signal
@@ -77,6 +78,7 @@ class Generation:
 
     async def _run(self) -> None:
         writer = self.writer
+        STREAM_ID.set(self.channel.id)
         try:
             await wait_for_slot(self._ticket, writer, timeout_s=self._settings.queue_timeout_s)
             self.channel.signal(Signal.ADMIT)

@@ -23,27 +23,19 @@ from ..server.handoff import HttpLimits
 from ..server.page import is_built
 from ..server.serving import Bind, Server, listen, loop_factory, raise_descriptor_limit
 from ..streams import RecoveryReport
+from .log_output import log_output
 
 
 def serve(flags: dict[str, Any]) -> None:
     """Runs until SIGINT or SIGTERM. Raises `ConfigError` for whatever keeps it from starting."""
     settings = load_settings(**flags).check_exposure()
-    _configure_logging(settings.log_level)
-    ignored = variable_warnings(settings, os.environ)
-    for warning in (*settings.warnings(), *ignored, raise_descriptor_limit(settings.max_streams)):
-        if warning is not None:
-            logging.getLogger("headwater").warning(warning)
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(_serve(settings))
-
-
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(level=level.upper(), format="%(levelname)s %(name)s: %(message)s")
-    if level == "info":
-        # What uvicorn tells at this level, our banner tells better.
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        # The first start's migrations are no news.
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+    with log_output(settings, os.environ):
+        ignored = variable_warnings(settings, os.environ)
+        for warning in (*settings.warnings(), *ignored, raise_descriptor_limit(settings.max_streams)):
+            if warning is not None:
+                logging.getLogger("headwater").warning("%s", warning)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:

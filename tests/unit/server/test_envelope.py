@@ -7,7 +7,8 @@ import logging
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from headwater.server.envelope import Envelope
+from headwater.log_context import REQUEST_ID
+from headwater.server.envelope import MAX_PATH_CHARACTERS, Envelope
 
 from .asgi import Exchange, http_scope, ok
 
@@ -52,3 +53,27 @@ async def test_other_protocols_pass() -> None:
         assert "headwater.request_id" not in scope
 
     await Envelope(app)({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
+
+
+async def test_each_request_has_a_line_where_that_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        assert REQUEST_ID.get() == scope["headwater.request_id"]
+        headers = [(b"X-Stream-Id", b"s1")]
+        await send({"type": "http.response.start", "status": 201, "headers": headers})
+        await send({"type": "http.response.body"})
+
+    caplog.set_level(logging.INFO, "headwater.access")
+    await Exchange(http_scope()).run(Envelope(ok))
+    assert not caplog.records
+    scope = http_scope(path="/a\nb", headers={"X-Request-Id": "r1"})
+    scope["raw_path"], scope["query_string"] = b"/a%0Ab", b"q=private"
+    await Exchange(scope).run(Envelope(stream, tells=True))
+    scope = http_scope(path="/" + "x" * 600)
+    scope["raw_path"], scope["client"] = None, None
+    await Exchange(scope).run(Envelope(ok, tells=True))
+    first, second = (vars(record) for record in caplog.records)
+    told = [first[name] for name in ("request_id", "stream_id", "method", "path", "status")]
+    assert told == ["r1", "s1", "GET", "/a%0Ab", 201]
+    assert first["duration_ms"] >= 0
+    assert "private" not in str(first)
+    assert (len(second["path"]), second["client"], "stream_id" in second) == (MAX_PATH_CHARACTERS, "", False)
