@@ -99,7 +99,7 @@ async def open_runtime(
 
             seams.chat = await stack.enter_async_context(open_chat(settings, hub, directory))
         # Ends after the hub's shutdown, so that what ends in that is counted.
-        monitoring = await stack.enter_async_context(open_monitoring(monitor, hub))
+        monitoring = await stack.enter_async_context(open_monitoring(settings, monitor, hub))
         # Before the start: a start that fails half-way has begun some of what a shutdown ends.
         stack.push_async_callback(hub.shutdown)
         recovered = await hub.start()

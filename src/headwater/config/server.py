@@ -23,6 +23,7 @@ from .fields import (
     Routes,
     Secrets,
     default_data_dir,
+    secret,
     setting,
 )
 
@@ -284,6 +285,9 @@ class Monitor(Group):
         " read, everybody, or nobody.",
     )
     alert_window_s: int = setting(MONITOR, 300, "The time over which alerts are evaluated.", ge=30, le=300)
+    alert_every_s: float = setting(
+        MONITOR, 15.0, "How often alerts are evaluated; one begins and ends at the second time.", ge=1, le=300
+    )
     alert_error_rate: float = setting(
         MONITOR, 0.05, "Alert where more than this share of the streams fail; 0 never.", ge=0, le=1
     )
@@ -299,4 +303,32 @@ class Monitor(Group):
         "Alert where more than this share of a provider's calls fail, or its circuit is open; 0 never.",
         ge=0,
         le=1,
+    )
+    alert_drops_per_hour: int = setting(
+        MONITOR, 100, "Alert where more connections than this were lost within an hour; 0 never.", ge=0
+    )
+    alert_log_lag_ms: float = setting(
+        MONITOR, 2000.0, "Alert where a commit to the log takes longer than this; 0 never.", ge=0
+    )
+    alert_disk_used: float = setting(
+        MONITOR, 0.9, "Alert where more than this share of the data directory's disk is used; 0 never.", ge=0, le=1
+    )
+    alert_webhook_url: SecretStr = secret(
+        MONITOR,
+        "Address that is told of alerts, by Standard Webhooks. Prefer the environment or the file: who knows such an"
+        " address can often write to it.",
+    )
+    alert_webhook_secret: SecretStr = secret(
+        MONITOR, "What webhooks are signed with: `whsec_` and 24 to 64 bytes in base64. Needed with an address."
+    )
+    alert_webhook_private: bool = setting(
+        MONITOR, False, "Whether webhooks may go to this machine and to private networks."
+    )
+    alert_webhook_timeout_s: float = setting(MONITOR, 10.0, "One attempt to deliver a webhook.", gt=0, le=120)
+    alert_webhook_attempts: int = setting(
+        MONITOR,
+        6,
+        "Attempts to deliver a webhook; the first pause is 2 s, each further one four times as long, up to 15 minutes.",
+        ge=1,
+        le=10,
     )

@@ -109,4 +109,6 @@ class Settings(
             found.append("redis_url is set but not used: this release has the logs memory and sqlite")
         if self.log_content and not self.access_log:
             found.append("log_content has no effect without access_log")
+        if self.alert_webhook_url.get_secret_value() and not self.metrics:
+            found.append("alert_webhook_url has no effect without metrics")
         return found

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, assert_never
 
 import msgspec
 
 from ..instants import rfc3339
 from .bucket import Bucket
-from .figures import ProviderState, duration_of, share
+from .figures import Disk, ProviderState, duration_of, share
 from .settings import TelemetrySettings
 from .sketch import Sketch
 
-AlertName: TypeAlias = Literal["error_rate", "first_token", "chunk_gap", "provider_down"]
+AlertName: TypeAlias = Literal[
+    "error_rate", "first_token", "chunk_gap", "provider_down", "connection_drops", "log_lag", "disk"
+]
+Unit: TypeAlias = Literal["share", "ms", "1/h"]
+EndReason: TypeAlias = Literal["recovered", "unknown", "removed"]
 
 CLEAR = 0.8
 IN_A_ROW = 2
@@ -33,17 +37,27 @@ MAX_PAST = 100
 class Alert(msgspec.Struct, frozen=True):
     """`subject`: the provider, where it is about one. `value` and `threshold` in `unit`; `value`: the worst so far.
 
-    `ended_at`: null while it lasts.
+    `ended_at`, `end_reason`: null while it lasts; `recovered`: the value is below; `unknown`: there is too little to
+    tell, as where nobody calls a provider any more; `removed`: what it was about is not there any more.
     """
 
     name: AlertName
     subject: str
-    unit: Literal["share", "ms"]
+    unit: Unit
     value: float
     threshold: float
     began_at: str
     ended_at: str | None
     message: str
+    end_reason: EndReason | None = None
+
+
+class Beside(NamedTuple):
+    """What is looked at besides the window. `drops`: connections lost in the last hour; None: not known."""
+
+    providers: Sequence[ProviderState]
+    drops: int | None = None
+    disk: Disk | None = None
 
 
 class _Found(NamedTuple):
@@ -51,7 +65,7 @@ class _Found(NamedTuple):
 
     name: AlertName
     subject: str
-    unit: Literal["share", "ms"]
+    unit: Unit
     value: float | None
     threshold: float
     what: str
@@ -85,10 +99,11 @@ class Alerts:
         """Those that are over, the newest first; of this process, and no more than `MAX_PAST`."""
         return list(reversed(self._past))
 
-    def evaluate(self, bucket: Bucket, providers: Sequence[ProviderState], *, at_ms: int) -> list[Alert]:
+    def evaluate(self, bucket: Bucket, beside: Beside, *, at_ms: int) -> list[Alert]:
+        """`bucket`: of the window."""
         changed = []
         looked_at = set()
-        for found in self._look(bucket, providers):
+        for found in self._look(bucket, beside):
             key = found.name, found.subject
             looked_at.add(key)
             state = self._states.setdefault(key, _State())
@@ -97,11 +112,11 @@ class Alerts:
         for key in self._states.keys() - looked_at:
             # A provider that is not configured any more.
             gone = self._states.pop(key).alert
-            changed += [] if gone is None else [msgspec.structs.replace(gone, ended_at=rfc3339(at_ms))]
+            changed += [] if gone is None else [_ended(gone, at_ms, "removed")]
         self._past += [alert for alert in changed if alert.ended_at is not None]
         return changed
 
-    def _look(self, bucket: Bucket, providers: Sequence[ProviderState]) -> Iterator[_Found]:
+    def _look(self, bucket: Bucket, beside: Beside) -> Iterator[_Found]:
         settings, counts, timings = self._settings, bucket.counts, bucket.timings
         ended = counts.done + counts.failed
         if threshold := settings.alert_error_rate:
@@ -114,9 +129,21 @@ class Alerts:
             value = _p95(timings.chunk_gap, MIN_CHUNK_GAPS)
             yield _Found("chunk_gap", "", "ms", value, threshold, "between two chunks (p95)")
         if threshold := settings.alert_provider_error_rate:
-            for state in providers:
+            for state in beside.providers:
                 value = _illness(state, bucket)
                 yield _Found("provider_down", state.provider, "share", value, threshold, "of its calls fail")
+        yield from self._look_beside(bucket, beside)
+
+    def _look_beside(self, bucket: Bucket, beside: Beside) -> Iterator[_Found]:
+        settings, disk = self._settings, beside.disk
+        if most := settings.alert_drops_per_hour:
+            yield _Found("connection_drops", "", "1/h", beside.drops, most, "connections were lost within an hour")
+        if threshold := settings.alert_log_lag_ms:
+            lag_ms = float(bucket.peaks.log_lag_ms)
+            yield _Found("log_lag", "", "ms", lag_ms, threshold, "for a commit to the log")
+        if threshold := settings.alert_disk_used:
+            used = None if disk is None else share(disk.size_bytes - disk.free_bytes, disk.size_bytes)
+            yield _Found("disk", "", "share", used, threshold, "of the disk with the data is used")
 
 
 def _p95(sketch: Sketch, least: int) -> float | None:
@@ -125,10 +152,14 @@ def _p95(sketch: Sketch, least: int) -> float | None:
 
 
 def _illness(state: ProviderState, bucket: Bucket) -> float | None:
-    """The share of failed calls; all, where its circuit is open, for then hardly any call is made."""
-    if state.circuit != "closed":
-        return 1.0
+    """The share of failed calls; all, where its circuit is open, for then hardly any call is made.
+
+    A circuit that waits for a probe tells only what the last calls told: none, where none failed within the window,
+    else a provider that nobody calls would be down for ever.
+    """
     part = bucket.providers.get(state.provider)
+    if state.circuit == "open" or (state.circuit == "half_open" and part is not None and part.failures):
+        return 1.0
     return share(part.failures, part.attempts) if part is not None and part.attempts >= MIN_ATTEMPTS else None
 
 
@@ -147,12 +178,26 @@ def _judge(state: _State, found: _Found, at_ms: int) -> Alert | None:
     if state.below < IN_A_ROW:
         return None
     state.alert = None
-    return msgspec.structs.replace(alert, ended_at=rfc3339(at_ms))
+    return _ended(alert, at_ms, "unknown" if value is None else "recovered")
+
+
+def _ended(alert: Alert, at_ms: int, reason: EndReason) -> Alert:
+    return msgspec.structs.replace(alert, ended_at=rfc3339(at_ms), end_reason=reason)
 
 
 def _alert(found: _Found, value: float, began_at: str) -> Alert:
-    told = f"{value:.0%}" if found.unit == "share" else f"{value:.0f} ms"
-    limit = f"{found.threshold:.0%}" if found.unit == "share" else f"{found.threshold:.0f} ms"
     about = f"{found.subject}: " if found.subject else ""
-    message = f"{about}{told} {found.what}; the threshold is {limit}"
+    message = f"{about}{_told(value, found.unit)} {found.what}; the threshold is {_told(found.threshold, found.unit)}"
     return Alert(found.name, found.subject, found.unit, value, found.threshold, began_at, None, message)
+
+
+def _told(value: float, unit: Unit) -> str:
+    match unit:
+        case "share":
+            return f"{value:.0%}"
+        case "ms":
+            return f"{value:.0f} ms"
+        case "1/h":
+            return f"{value:.0f}"
+        case _:
+            assert_never(unit)

@@ -46,6 +46,11 @@ class Counts(msgspec.Struct, array_like=True):
     cpu_ms: float = 0.0
 
 
+def drops_of(counts: Counts) -> int:
+    """Connections that were lost."""
+    return counts.left_early
+
+
 class Peaks(msgspec.Struct, array_like=True):
     """The most that there was at once. `memory_bytes`: resident, 0 where it was not measured.
 

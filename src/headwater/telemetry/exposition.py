@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._version import __version__
-from .bucket import Bucket
+from .bucket import Bucket, drops_of
 from .calls import CallFigures, Histogram, Place
 from .families import FAMILIES, Family
 from .sketch import Sketch
@@ -145,7 +145,7 @@ def _counts(whole: Bucket) -> Iterator[Sample]:
     yield _one("headwater_stream_text_bytes_total", counts.text_bytes)
     yield _one("headwater_connections_resumed_total", counts.resumed)
     yield _one("headwater_connections_reset_total", counts.reset)
-    yield _one("headwater_connections_dropped_total", counts.left_early)
+    yield _one("headwater_connections_dropped_total", drops_of(counts))
     events = {"retry": "retries", "fallback": "fallbacks", "hedge": "hedges", "continuation": "continuations"}
     for event, name in events.items():
         yield _one("headwater_route_events_total", getattr(counts, name), event)

@@ -26,6 +26,13 @@ class ProviderState(msgspec.Struct, frozen=True):
     queued: int = 0
 
 
+class Disk(msgspec.Struct, frozen=True):
+    """The file system that the data directory is on. `free_bytes`: for who is not root."""
+
+    size_bytes: int
+    free_bytes: int
+
+
 class StreamsNow(msgspec.Struct, frozen=True):
     """Produced by this process. `limit`, `queue_limit`: `max_streams` and `max_queued`."""
 

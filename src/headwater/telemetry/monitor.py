@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from ..streams.hub import Hub
-from .alerts import Alerts
-from .bucket import Bucket
-from .figures import Now, ProviderState, StreamsNow, Summary, ViewersNow, share, summarize
+from .alerts import Alert, Alerts, Beside
+from .bucket import Bucket, drops_of
+from .figures import Disk, Now, ProviderState, StreamsNow, Summary, ViewersNow, share, summarize
 from .history import History
 from .process import ProcessUse, memory_bytes
 from .recorder import Recorder
 from .series import TimeSeries, series_of
 from .settings import TelemetrySettings
-from .snapshot import Disk, Snapshot
+from .snapshot import Snapshot
 from .timeline import Timeline
 from .windows import MINUTE_MS, MINUTES_HELD, SECONDS_HELD, Piece, Row, Windows, merged, pieces_of, stepped
 
 SAMPLE_S = 0.25
-ALERTS_EVERY_S = 15.0
+HOUR_MS = 3_600_000
 # Of seconds, merged in one go.
 PIECES_AT_ONCE = 20
 # From here on decoding and merging is worth a thread: some 0.3 ms a busy minute.
@@ -40,6 +40,7 @@ class Monitor:
     """Make it in the loop that it works in, give its `recorder` to the hub, `open` it with that, `close` it before.
 
     `providers`: how the configured ones are now. `disk`: a path on the file system that the data are on.
+    `on_alert`: is told of each alert that begins or ends, and returns at once.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Monitor:
         self._history = history
         self._providers = providers
         self._clock_ms = clock_ms
+        self.on_alert: Callable[[Alert], None] | None = None
         self._disk_path = disk
         self._disk: Disk | None = None
         self._windows = Windows()
@@ -101,7 +103,7 @@ class Monitor:
                     await self.roll()
                 else:
                     self.recorder.sample()
-                if now - judged >= ALERTS_EVERY_S:
+                if now - judged >= self.settings.alert_every_s:
                     judged = now
                     await self._look_at_disk()
                     await self.judge()
@@ -141,14 +143,24 @@ class Monitor:
         return self._clock_ms() - int(self.settings.metrics_keep_s * 1000)
 
     async def judge(self) -> None:
-        """Evaluate the alerts, and tell the operator what has changed."""
+        """Evaluate the alerts, and tell the operator, and who wants to know besides, what has changed."""
         now_ms = self._clock_ms()
         window = await _merged(self._windows.seconds(now_ms - self.settings.alert_window_s * 1000))
-        for alert in self.alerts.evaluate(window, self._providers(), at_ms=now_ms):
+        beside = Beside(self._providers(), await self._drops(now_ms), self._disk)
+        for alert in self.alerts.evaluate(window, beside, at_ms=now_ms):
             if alert.ended_at is None:
                 _logger.warning("alert %s: %s", alert.name, alert.message)
             else:
-                _logger.warning("alert %s is over: %s", alert.name, alert.message)
+                _logger.warning("alert %s is over (%s): %s", alert.name, alert.end_reason, alert.message)
+            if self.on_alert is not None:
+                self.on_alert(alert)
+
+    async def _drops(self, now_ms: int) -> int | None:
+        """Within the last hour, to the minute; an earlier process' part is in it."""
+        if not self.settings.alert_drops_per_hour:
+            return None
+        rows = self._windows.rows(now_ms - HOUR_MS)
+        return await _aside(len(rows), lambda: sum(drops_of(piece.bucket.counts) for piece in pieces_of(rows)))
 
     # ------------------------------------------------------------------ answering
 

@@ -9,14 +9,7 @@ import msgspec
 from .alerts import Alert
 from .bucket import Bucket
 from .calls import Calls
-from .figures import Now, ProviderState
-
-
-class Disk(msgspec.Struct, frozen=True):
-    """The file system that the data directory is on. `free_bytes`: for who is not root."""
-
-    size_bytes: int
-    free_bytes: int
+from .figures import Disk, Now, ProviderState
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,6 +138,9 @@ async def test_a_summary_tells_of_streams_and_providers() -> None:
 
 async def test_alerts_are_listed_and_stay_when_over() -> None:
     async with api() as it:
+        # Its circuit waits for a probe, and its last call has failed.
+        it.monitor.recorder.bucket.provider("openai").failures = 1
+        await it.monitor.roll()
         for _ in range(2):
             await it.monitor.judge()
         told = (await it.get("/v1/alerts")).json()

@@ -11,7 +11,7 @@ import pytest
 from headwater.events import Text
 from headwater.logs.memory import MemoryLog
 from headwater.streams import Hub, NewStream
-from headwater.telemetry import History, Monitor, ProviderState, TelemetrySettings
+from headwater.telemetry import Alert, History, Monitor, ProviderState, TelemetrySettings
 from headwater.telemetry.bucket import OTHER, Bucket, encode_bucket
 from headwater.telemetry.windows import MINUTE_MS, Row
 from tests.unit.streams.kit import eventually
@@ -156,6 +156,30 @@ async def test_beyond_a_day_the_disk_is_asked(tmp_path: Path) -> None:
         assert oldest.minute_ms > NOON_MS - 30 * 86_400_000
 
 
+async def test_drops_are_counted_over_an_hour_and_over_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.sqlite3"
+    async with World(path, alert_drops_per_hour=4) as before:
+        before.monitor.recorder.bucket.counts.left_early = 3
+        await before.pass_s(61)
+        before.monitor.recorder.bucket.counts.left_early = 1
+        await before.pass_s(1)
+        assert await before.monitor._drops(before.now_ms) == 4
+    async with World(path, now_ms=before.now_ms + 1000, alert_drops_per_hour=4) as after:
+        told: list[Alert] = []
+        after.monitor.on_alert = told.append
+        after.monitor.recorder.bucket.counts.left_early = 1
+        await after.pass_s(1)
+        await after.monitor.judge()
+        await after.monitor.judge()
+        assert [(alert.name, alert.value, alert.ended_at) for alert in told] == [("connection_drops", 5, None)]
+        after.now_ms += 3_700_000
+        await after.monitor.judge()
+        await after.monitor.judge()
+        assert [alert.end_reason for alert in told] == [None, "recovered"]
+    async with World(alert_drops_per_hour=0) as off:
+        assert await off.monitor._drops(off.now_ms) is None
+
+
 async def test_alerts_are_told_to_the_operator_once(caplog: pytest.LogCaptureFixture) -> None:
     async with World() as world:
         world.providers = [ProviderState("a", "open")]
@@ -167,7 +191,7 @@ async def test_alerts_are_told_to_the_operator_once(caplog: pytest.LogCaptureFix
     told = [record.message for record in caplog.records if record.name.endswith("monitor")]
     assert told == [
         "alert provider_down: a: 100% of its calls fail; the threshold is 50%",
-        "alert provider_down is over: a: 100% of its calls fail; the threshold is 50%",
+        "alert provider_down is over (unknown): a: 100% of its calls fail; the threshold is 50%",
     ]
 
 

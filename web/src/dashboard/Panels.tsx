@@ -103,7 +103,7 @@ export function Alerts({ firing }: { readonly firing: readonly Alert[] }): React
 function AlertText({ alert }: { readonly alert: Alert }): ReactNode {
   const t = useTranslate(texts);
   const language = useLanguage();
-  const told = alert.unit === "ms" ? formatMs : formatShare;
+  const told = { ms: formatMs, share: formatShare, "1/h": formatCount }[alert.unit];
   const values = {
     value: told(alert.value, language),
     threshold: told(alert.threshold, language),

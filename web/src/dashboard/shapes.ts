@@ -86,13 +86,14 @@ export interface Summary {
 }
 
 export interface Alert {
-  readonly name: "error_rate" | "first_token" | "chunk_gap" | "provider_down";
+  readonly name: "error_rate" | "first_token" | "chunk_gap" | "provider_down" | "connection_drops" | "log_lag" | "disk";
   readonly subject: string;
-  readonly unit: "share" | "ms";
+  readonly unit: "share" | "ms" | "1/h";
   readonly value: number;
   readonly threshold: number;
   readonly began_at: string;
   readonly ended_at: string | null;
+  readonly end_reason: "recovered" | "unknown" | "removed" | null;
 }
 
 export interface AlertList {

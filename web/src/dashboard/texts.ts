@@ -52,6 +52,9 @@ export const texts = dictionary(
     alert_first_token: "First token after {value} at p95 (threshold {threshold})",
     alert_chunk_gap: "{value} between two chunks at p95 (threshold {threshold})",
     alert_provider_down: "{subject}: {value} of its calls fail, or its circuit is open (threshold {threshold})",
+    alert_connection_drops: "{value} connections were lost within an hour (threshold {threshold})",
+    alert_log_lag: "A commit to the log takes {value} (threshold {threshold})",
+    alert_disk: "{value} of the disk with the data is used (threshold {threshold})",
     fromTo: "{from} to {to}",
 
     overTime: "Over time",
@@ -195,6 +198,9 @@ export const texts = dictionary(
     alert_first_token: "Premier jeton après {value} au p95 (seuil {threshold})",
     alert_chunk_gap: "{value} entre deux fragments au p95 (seuil {threshold})",
     alert_provider_down: "{subject} : {value} de ses appels échouent, ou son circuit est ouvert (seuil {threshold})",
+    alert_connection_drops: "{value} connexions perdues en une heure (seuil {threshold})",
+    alert_log_lag: "Une écriture dans le journal prend {value} (seuil {threshold})",
+    alert_disk: "{value} du disque des données sont utilisés (seuil {threshold})",
     fromTo: "de {from} à {to}",
 
     overTime: "Évolution",
