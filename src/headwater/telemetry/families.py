@@ -86,7 +86,10 @@ _TABLE = (
         "Cost of ended streams whose price is known, by public model name.",
     ),
     Family("headwater_log_failing", "gauge", (), "1 while commits fail or ended streams wait for a log that works."),
-    Family("headwater_log_lag_seconds", "gauge", (), "How long the commit under way has taken so far; 0 without one."),
+    Family(
+        "headwater_log_lag_seconds", "gauge", (),
+        "The longest that a commit to the log was seen to be under way within the last minute.",
+    ),
     Family("headwater_disk_size_bytes", "gauge", (), "Size of the file system that the data directory is on."),
     Family("headwater_disk_free_bytes", "gauge", (), "What is free of it."),
     Family("headwater_alert_firing", "gauge", ("alert", "subject"), "1 for every alert of /v1/alerts that lasts."),

@@ -193,9 +193,15 @@ class Monitor:
             mean_gap_s=sum(gap.total for gap in gaps) / gap_count if gap_count else None,
             error_rate=share(sum(piece.bucket.counts.failed for piece in recent), ended),
             log_failing=hub is not None and hub.log_failing,
-            log_lag_s=0.0 if hub is None else hub.log_lag_s,
+            log_lag_s=self._recent_lag_s(recent),
             disk=self._disk,
         )
+
+    def _recent_lag_s(self, recent: Sequence[Piece]) -> float:
+        """Of the last minute, that under way included: a scrape hardly ever meets the commit that is slow."""
+        since_ms = self._clock_ms() - MINUTE_MS
+        longest_ms = max((one.bucket.peaks.log_lag_ms for one in recent if one.start_ms >= since_ms), default=0)
+        return max(longest_ms / 1000, self._log_lag_s, 0.0 if self._hub is None else self._hub.log_lag_s)
 
     def timeline(self, stream: str) -> Timeline | None:
         """Of a stream that is produced here, or was lately."""

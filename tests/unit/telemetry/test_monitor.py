@@ -289,3 +289,6 @@ async def test_a_commit_that_hangs_is_seen() -> None:
         assert world.monitor._windows.seconds(0)[-1].bucket.peaks.log_lag_ms >= 2000
         await world.pass_s(1)
         assert world.monitor._windows.seconds(0)[-1].bucket.peaks.log_lag_ms == 0
+        assert world.monitor.snapshot().log_lag_s >= 2.0
+        await world.pass_s(61)
+        assert world.monitor.snapshot().log_lag_s == 0.0
