@@ -92,14 +92,14 @@ async def open_runtime(
         # Before the hub starts: what it recovers may run on one of these routes.
         await store.load()
         directory, seams = Directory(registry, created=int(time.time())), _Seams(registry)
-        monitor, recorder = make_monitor(settings, registry, keeps=routes_file is not None)
-        hub = _make_hub(stack, settings, log, seams, recorder)
+        made = make_monitor(settings, registry, keeps=routes_file is not None)
+        hub = _make_hub(stack, settings, log, seams, made.observer)
         if chat:
             from .runtime_chat import open_chat
 
             seams.chat = await stack.enter_async_context(open_chat(settings, hub, directory))
         # Ends after the hub's shutdown, so that what ends in that is counted.
-        monitoring = await stack.enter_async_context(open_monitoring(settings, monitor, hub))
+        monitoring = await stack.enter_async_context(open_monitoring(settings, made, hub))
         # Before the start: a start that fails half-way has begun some of what a shutdown ends.
         stack.push_async_callback(hub.shutdown)
         recovered = await hub.start()
@@ -131,8 +131,8 @@ async def _open_connections(stack: AsyncExitStack, hub: Hub) -> Connections:
     return connections
 
 
-def _make_hub(stack: AsyncExitStack, settings: Settings, log: Log, seams: _Seams, recorder: Observer | None) -> Hub:
-    hub = Hub(log, stream_settings(settings), recover=seams.recover, on_end=seams.ended, observer=recorder)
+def _make_hub(stack: AsyncExitStack, settings: Settings, log: Log, seams: _Seams, observer: Observer | None) -> Hub:
+    hub = Hub(log, stream_settings(settings), recover=seams.recover, on_end=seams.ended, observer=observer)
     if settings.access_log:
         seams.lines = StreamLines(hub.read_all, content=settings.log_content)
         stack.push_async_callback(seams.lines.close)
@@ -322,6 +322,7 @@ def server_settings(settings: Settings, *, single_user: bool = True) -> ServerSe
         api_keys=tuple(key.get_secret_value() for key in settings.api_keys),
         admin_keys=tuple(key.get_secret_value() for key in settings.admin_keys),
         single_user=single_user and not anonymous and not settings.keyed,
+        traces=bool(settings.otlp_endpoint),
         **{name: getattr(settings, name) for name in shared},
     )
 

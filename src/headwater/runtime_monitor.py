@@ -6,11 +6,12 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from .config import Settings
+from .errors import ConfigError
 from .routing import Registry
 from .runtime_identity import part_of
 from .server.figures_feed import FiguresFeed
@@ -19,34 +20,60 @@ from .streams import Hub, Observer
 from .telemetry import FILE_NAME, Alert, History, Monitor, ProviderState, TelemetrySettings
 from .webhooks import Webhook, WebhookSettings
 
+if TYPE_CHECKING:
+    from .telemetry.otel import Export
+    from .telemetry.recorder import Recorder
+
 
 class Monitoring(NamedTuple):
     monitor: Monitor
     feed: FiguresFeed
 
 
-def make_monitor(
-    settings: Settings, registry: Registry, *, keeps: bool
-) -> tuple[Monitor, Observer] | tuple[None, None]:
-    """With what the hub is to tell; None where nothing is to be counted. `keeps`: whether there is a data directory."""
+class Made(NamedTuple):
+    """`observer`: what the hub is to tell. All None where nothing is to be counted."""
+
+    monitor: Monitor | None
+    observer: Observer | None
+    export: Export | None
+
+
+def make_monitor(settings: Settings, registry: Registry, *, keeps: bool) -> Made:
+    """`keeps`: whether there is a data directory. Raises `ConfigError` where OpenTelemetry is asked for and missing."""
     own = part_of(settings, TelemetrySettings)
     if not own.metrics:
-        return None, None
+        return Made(None, None, None)
     monitor = Monitor(
         own,
         History(settings.data_dir / FILE_NAME if keeps else None),
         providers=lambda: [ProviderState(*health) for health in registry.health()],
         disk=settings.data_dir if keeps else None,
     )
-    return monitor, monitor.recorder
+    export = _make_export(settings, monitor.recorder) if settings.otlp_endpoint else None
+    return Made(monitor, monitor.recorder if export is None else export.observer, export)
+
+
+def _make_export(settings: Settings, recorder: Recorder) -> Export:
+    try:
+        from .telemetry.otel import Export
+    except ImportError as exc:
+        raise ConfigError("otlp_endpoint needs OpenTelemetry: pip install 'headwater[otel]'") from exc
+    return Export(
+        recorder,
+        settings.otlp_endpoint,
+        sample=settings.trace_sample,
+        interval_s=settings.otlp_interval_s,
+        timeout_s=settings.otlp_timeout_s,
+    )
 
 
 @asynccontextmanager
-async def open_monitoring(settings: Settings, monitor: Monitor | None, hub: Hub) -> AsyncIterator[Monitoring | None]:
-    """Measure the hub, which has the monitor's recorder and is started later. Nothing without a monitor.
+async def open_monitoring(settings: Settings, made: Made, hub: Hub) -> AsyncIterator[Monitoring | None]:
+    """Measure the hub, which has the observer and is started later. Nothing without a monitor.
 
     Raises `ConfigError` for a webhook that cannot work.
     """
+    monitor, _, export = made
     if monitor is None:
         yield None
         return
@@ -55,6 +82,8 @@ async def open_monitoring(settings: Settings, monitor: Monitor | None, hub: Hub)
         monitor.on_alert = partial(tell_alert, webhook)
     try:
         await monitor.open(hub)
+        if export is not None:
+            export.open()
         feed = FiguresFeed(hub, partial(read_figures, monitor))
         await feed.open()
         try:
@@ -63,6 +92,8 @@ async def open_monitoring(settings: Settings, monitor: Monitor | None, hub: Hub)
             await feed.close()
     finally:
         await monitor.close()
+        if export is not None:
+            await export.close()
         if webhook is not None:
             await webhook.close()
 

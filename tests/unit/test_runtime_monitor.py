@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,4 +55,18 @@ async def test_one_that_cannot_work_is_refused_before_anything_runs(
             pytest.fail("it must not start")
     assert load_settings(alert_webhook_url="https://example.com", metrics=False).warnings() == [
         "alert_webhook_url has no effect without metrics"
+    ]
+
+
+async def test_without_the_extra_a_collector_is_refused_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "headwater.telemetry.otel", None)
+    settings = load_settings(data_dir=tmp_path, otlp_endpoint="http://127.0.0.1:4318")
+    with pytest.raises(ConfigError, match=r"headwater\[otel\]"):
+        async with open_runtime(settings):
+            pytest.fail("it must not start")
+    assert load_settings(otlp_endpoint="http://127.0.0.1:4318", metrics=False).warnings() == [
+        "otlp_endpoint has no effect without metrics"
     ]

@@ -6,12 +6,11 @@ The same names and defaults as the structs `chat.settings`, `documents.settings`
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self, TypeAlias
-from urllib.parse import urlsplit
+from typing import Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, SecretStr, model_validator
+from pydantic import SecretStr, model_validator
 
-from .fields import MIB, Group, secret, setting
+from .fields import MIB, Address, Group, secret, setting
 
 CONVERSATIONS, DOCUMENTS, EMBEDDINGS, IDENTITY = "Conversations", "Documents", "Embeddings", "Identity"
 
@@ -22,21 +21,6 @@ Period: TypeAlias = Literal["day", "month", "total"]
 
 # An amount of tokens or requests that no bound of anybody's reaches.
 _LARGE = 1_000_000_000_000
-
-
-def _address(value: str) -> str:
-    """Does not quote what is wrong: there may be a password in it."""
-    try:
-        parts = urlsplit(value)
-        right = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        right = False
-    if value and not right:
-        raise ValueError("an address is http://host[:port]/… or https://host[:port]/…")
-    return value
-
-
-Address: TypeAlias = Annotated[str, AfterValidator(_address)]
 
 
 class Conversations(Group):

@@ -73,6 +73,18 @@ def _origin(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    """Does not quote what is wrong: there may be a password in it."""
+    try:
+        parts = urlsplit(value)
+        right = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        right = False
+    if value and not right:
+        raise ValueError("an address is http://host[:port]/… or https://host[:port]/…")
+    return value
+
+
 def _is_directory(value: Path) -> Path:
     if not value.is_dir():
         raise ValueError(f"{value} is not a directory")
@@ -96,6 +108,7 @@ def _reader(setting: str, kind: type[TableT]) -> PlainValidator:
     return PlainValidator(read)
 
 
+Address: TypeAlias = Annotated[str, AfterValidator(_address)]
 FilePath: TypeAlias = Annotated[Path, BeforeValidator(_expand)]
 Directory: TypeAlias = Annotated[FilePath, AfterValidator(_is_directory)]
 Secrets: TypeAlias = Annotated[tuple[Annotated[SecretStr, Field(min_length=1)], ...], NoDecode, BeforeValidator(_split)]

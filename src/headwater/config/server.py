@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from .fields import (
     MIB,
     Codings,
+    Address,
     Directory,
     DurabilityName,
     FilePath,
@@ -332,3 +333,18 @@ class Monitor(Group):
         ge=1,
         le=10,
     )
+    otlp_endpoint: Address = setting(
+        MONITOR,
+        "",
+        "Address of an OpenTelemetry collector, before `/v1/traces` and `/v1/metrics` (OTLP over HTTP, usually port"
+        " 4318). Empty: none. Needs the extra `otel`.",
+    )
+    trace_sample: float = setting(
+        MONITOR,
+        1.0,
+        "Share of the streams that are traced; where a caller's `traceparent` says whether, that counts.",
+        ge=0,
+        le=1,
+    )
+    otlp_interval_s: float = setting(MONITOR, 60.0, "How often metrics go to the collector.", ge=1, le=3600)
+    otlp_timeout_s: float = setting(MONITOR, 5.0, "How long one export may take.", gt=0, le=60)

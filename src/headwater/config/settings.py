@@ -111,4 +111,6 @@ class Settings(
             found.append("log_content has no effect without access_log")
         if self.alert_webhook_url.get_secret_value() and not self.metrics:
             found.append("alert_webhook_url has no effect without metrics")
+        if self.otlp_endpoint and not self.metrics:
+            found.append("otlp_endpoint has no effect without metrics")
         return found

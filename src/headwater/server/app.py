@@ -156,4 +156,4 @@ def _add_layers(
             allow_credentials=False,
             expose_headers=EXPOSED_HEADERS,
         )
-    app.add_middleware(Envelope, tells=settings.access_log)
+    app.add_middleware(Envelope, tells=settings.access_log, traces=settings.traces)

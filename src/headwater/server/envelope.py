@@ -12,7 +12,7 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..log_context import REQUEST_ID
+from ..log_context import REQUEST_ID, TRACE_PARENT
 from .errors import unexpected_response
 
 _log = logging.getLogger(__name__)
@@ -28,12 +28,13 @@ class Envelope:
     """`scope["headwater.request_id"]` holds the id: the caller's where it is sane, else a fresh one.
 
     `tells`: whether every request gets a line in the log. That of a stream is written when its head is out: what became
-    of the stream is told by a line of its own.
+    of the stream is told by a line of its own. `traces`: whether the caller's `traceparent` is kept for the stream.
     """
 
-    def __init__(self, app: ASGIApp, *, tells: bool = False) -> None:
+    def __init__(self, app: ASGIApp, *, tells: bool = False, traces: bool = False) -> None:
         self._app = app
         self._tells = tells
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -42,6 +43,8 @@ class Envelope:
         request_id = _request_id(scope)
         scope["headwater.request_id"] = request_id.decode()
         REQUEST_ID.set(request_id.decode())
+        if self._traces:
+            TRACE_PARENT.set(_trace_parent(scope))
         began_s = time.perf_counter()
         started = False
 
@@ -80,6 +83,10 @@ def _tell(scope: Scope, start: Message, took_s: float) -> None:
         if name.lower() == b"x-stream-id":
             told["stream_id"] = value.decode("latin-1")
     _access.info("request", extra=told)
+
+
+def _trace_parent(scope: Scope) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), "")
 
 
 def _request_id(scope: Scope) -> bytes:

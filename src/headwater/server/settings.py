@@ -19,6 +19,7 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     `allowed_hosts` are further Host names for that check. `linger_s` `None` means each dialect's own default.
     `page`: whether the pages that come with the server are served, where they are built. `prometheus_access`: who may
     read `/metrics`. `access_log`: whether every request is told in the log.
+    `traces`: whether there are any.
     """
 
     host: str = "127.0.0.1"
@@ -37,4 +38,5 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_document_bytes: int = 50 * MIB
     page: bool = True
     access_log: bool = False
+    traces: bool = False
     prometheus_access: Literal["admin", "key", "open", "off"] = "admin"

@@ -14,7 +14,7 @@ from headwater.telemetry.families import FAMILIES
 from headwater.telemetry.figures import Now, ProviderState, StreamsNow, ViewersNow
 from headwater.telemetry.snapshot import Disk, Snapshot
 
-NOW = Now(StreamsNow(3, 10, 1, 5, {"streaming": 2, "queued": 1}), ViewersNow(4, 100), None)
+NOW = Now(StreamsNow(3, 10, 1, 5, {"streaming": 2, "queued": 1}), ViewersNow(4, 100), 1000)
 ALERT = Alert("provider_down", "a", "share", 1.0, 0.5, "2026-01-01T00:00:00Z", None, "a: down")
 
 
