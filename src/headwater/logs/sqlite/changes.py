@@ -10,14 +10,15 @@ import msgspec
 
 from ...errors import LogError, SeqConflict
 from ...events import StreamId
-from ...streams.log import Append, StreamRecord
+from ...streams.log import Append, Ended, StreamRecord
 from ..refusals import ENDED, TAKEN
 from .database import ROWS_A_STATEMENT, execute_rows, json_list, sql, transaction
 from .index import Hot, Index
+from .sums import end_sum, segment_sum, state_sum, stream_sum
 
-_ROW_COLUMNS = 5
-_STREAM_COLUMNS = 14
-_END_COLUMNS = 5
+_ROW_COLUMNS = 6
+_STREAM_COLUMNS = 16
+_END_COLUMNS = 7
 
 
 class GroupCommit:
@@ -73,13 +74,11 @@ class GroupCommit:
             if hot is None:
                 continue
             hot.group = group
-            rows += (row, hot.num, append.expected_seq, append.count, append.segment)
+            num, seq, count, data = hot.num, append.expected_seq, append.count, append.segment
+            rows += (row, num, seq, count, data, segment_sum(num, seq, count, data))
             row += 1
             if append.ended is not None:
-                size = hot.bytes + len(append.segment)
-                ended = msgspec.json.encode(append.ended)
-                next_seq = append.expected_seq + append.count
-                self._endings += (hot.num, next_seq, size, append.ended.finished_ms, ended)
+                self._begin_end(hot, append, append.ended)
 
     def work(self, db: sqlite3.Connection) -> None:
         for position in self._lookups:
@@ -128,10 +127,20 @@ class GroupCommit:
         num = self._index.next_num
         self._index.next_num += 1
         self._creates[num] = position
-        self._streams += (num, append.stream, new.created_ms, new.model, new.provider, new.dialect, new.owner)
-        self._streams += (new.linger_s, new.idempotency_key, new.fingerprint, new.boot, new.epoch)
-        self._streams += (len(new.request), new.request)
-        return Hot(num, append.stream, new.epoch, len(new.request))
+        names = (num, append.stream, new.created_ms, new.model, new.provider, new.dialect, new.owner)
+        terms = (float(new.linger_s), new.idempotency_key, new.fingerprint)
+        request = new.request
+        hot = Hot(num, append.stream, new.epoch, len(request))
+        self._streams += (*names, *terms, new.boot, new.epoch, len(request), request)
+        self._streams += (stream_sum((*names, *terms, request)), _state(hot))
+        return hot
+
+    def _begin_end(self, hot: Hot, append: Append, how: Ended) -> None:
+        size = hot.bytes + len(append.segment)
+        ended = msgspec.json.encode(how)
+        next_seq = append.expected_seq + append.count
+        self._endings += (hot.num, next_seq, size, how.finished_ms, ended)
+        self._endings += (end_sum(hot.num, next_seq, how.finished_ms, ended), _state(hot, size))
 
     def _write(self, db: sqlite3.Connection) -> None:
         rows, endings = self._rows, self._endings
@@ -169,20 +178,29 @@ def _refusal(append: Append, hot: Hot | None, next_seq: int = -1) -> SeqConflict
     return SeqConflict(append.expected_seq, next_seq)
 
 
+def _state(hot: Hot, size: int | None = None) -> int:
+    """Of an unfinished stream's row. `size`: of one that ends, with what the journal holds."""
+    size = hot.stored_bytes if size is None else size
+    return state_sum(hot.num, hot.epoch, hot.first_seq, hot.archived_seq, False, size)
+
+
 class AdvanceEpoch:
     def __init__(self, index: Index, stream: StreamId, boot: str) -> None:
         self._index = index
         self._stream = stream
         self._boot = boot
         self._num = 0
+        self._state = 0
 
     def begin(self) -> None:
         hot = self._index.hot.get(self._stream)
-        self._num = hot.num if hot is not None and not hot.ended else 0
+        if hot is not None and not hot.ended:
+            self._num = hot.num
+            self._state = state_sum(hot.num, hot.epoch + 1, hot.first_seq, hot.archived_seq, False, hot.stored_bytes)
 
     def work(self, db: sqlite3.Connection) -> None:
         if self._num:
-            db.execute(sql("advance_epoch"), (self._boot, self._num))
+            db.execute(sql("advance_epoch"), (self._boot, self._state, self._num))
             return
         found = db.execute(sql("next_seq"), (self._stream,)).fetchone()
         raise SeqConflict(found[0], found[0], ENDED) if found else SeqConflict(0, -1)
@@ -216,16 +234,17 @@ class Trim:
             found = db.execute(sql("stream_position"), (self._stream,)).fetchone()
             if found is None:
                 return
-            num, first_seq, next_seq, ended = found
+            num, first_seq, next_seq, ended, epoch, archived_seq, folded, size = found
             # What ended is final in the file; before the end only the index knows how far the stream has come.
             before = min(self._before, next_seq) if ended else self._before
             if before <= first_seq:
                 return
             (self._archive_bytes,) = db.execute(sql("trimmed_archive_bytes"), (num, before)).fetchone()
             (self._row_bytes,) = db.execute(sql("row_bytes"), (json_list(self._rows),)).fetchone()
-            removed = self._archive_bytes + (self._row_bytes if ended else 0)
+            size -= self._archive_bytes + (self._row_bytes if ended else 0)
+            state = state_sum(num, epoch, before, archived_seq, bool(folded), size)
             db.execute(sql("trim_archive"), (num, before))
-            db.execute(sql("trim_stream"), (before, removed, num))
+            db.execute(sql("trim_stream"), (before, size, state, num))
 
     def settle(self) -> None:
         hot = self._index.hot.get(self._stream)

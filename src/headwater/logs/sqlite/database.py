@@ -136,9 +136,15 @@ def open_reader(path: Path, durability: Durability) -> sqlite3.Connection:
 
 def _connect(path: Path, durability: Durability) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS)
+    # A text with a flipped bit fails its record's checksum, and must not fail the driver before.
+    db.text_factory = _decode
     with _closed_on_failure(db):
         _configure(db, durability)
     return db
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 @contextmanager

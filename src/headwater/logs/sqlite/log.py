@@ -7,6 +7,7 @@ the index (what the loop knows) changes only after the file did, in the order in
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ from .retention import STREAMS_A_STEP, oldest_above
 from .storage import Storage
 from .turns import Turns
 from .upkeep import Limits, Upkeep
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -73,7 +76,10 @@ class SqliteLog:
             raise LogUnavailable("a log in a file cannot be of durability 'memory': use MemoryLog")
         storage = Storage()
         await storage.open(data_dir, durability)
-        return cls(storage, limits or Limits())
+        log = cls(storage, limits or Limits())
+        if storage.index.lost:
+            await log._disown()
+        return log
 
     async def commit(self, appends: Sequence[Append]) -> Sequence[LogError | None]:
         """As `Log.commit`. Every refusal is a `SeqConflict`: also a taken id (`actual`: its next seq), a taken
@@ -187,6 +193,13 @@ class SqliteLog:
         # Ended since: as it stood before that, like the rest of the record.
         next_seq = max(hot.first_seq, hot.end_seq) if hot.ended else hot.next_seq
         return msgspec.structs.replace(record, epoch=hot.epoch, first_seq=hot.first_seq, next_seq=next_seq)
+
+    async def _disown(self) -> None:
+        """Events that viewers saw may be gone: no cursor of an unfinished stream may match what comes now."""
+        unfinished = [hot.id for hot in self._index.hot.values() if not hot.ended]
+        _log.error("events of these streams may be lost, they get a new epoch: %s", ", ".join(unfinished) or "none")
+        for stream in unfinished:
+            await self.advance_epoch(stream)
 
     async def _close(self) -> None:
         await self._turns.close()

@@ -7,7 +7,9 @@ Compaction is never in the way, since a snapshot has an event in the archive, or
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -22,6 +24,9 @@ from ...streams.log import Ended, Query, Slice, StreamRecord
 from ..segments import Piece, events_from, unpack
 from .database import json_list, snapshot, sql
 from .index import Place
+from .sums import end_sum, segment_sum, state_sum, stream_sum
+
+_log = logging.getLogger(__name__)
 
 _decode_ended = msgspec.json.Decoder(Ended).decode
 
@@ -31,7 +36,7 @@ class Stale(Exception):
 
 
 class Row(NamedTuple):
-    """One row of the stream table. The record of an unfinished stream lacks its `next_seq`."""
+    """One row of the stream table, its checksums checked. The record of an unfinished stream lacks its `next_seq`."""
 
     record: StreamRecord
     num: int
@@ -45,7 +50,22 @@ def select_record(db: sqlite3.Connection, stream: StreamId) -> Row | None:
 
 
 def select_records(db: sqlite3.Connection, query: Query) -> list[Row]:
-    """Rows that match, newest first."""
+    """Rows that match, newest first. A damaged one is left out: it must not keep the others from their readers."""
+    rows: list[Row] = []
+    while True:
+        found = _find(db, query)
+        for values in found:
+            try:
+                rows.append(_row(values))
+            except LogCorrupt as exc:
+                _log.error("%s", exc.message)
+        missing = query.limit - len(rows)
+        if len(found) < query.limit or not missing:
+            return rows
+        query = msgspec.structs.replace(query, before=StreamId(found[-1][0]), limit=missing)
+
+
+def _find(db: sqlite3.Connection, query: Query) -> list[tuple[Any, ...]]:
     conditions, values = ["TRUE"], list[object]()
     if query.state == "unfinished":
         conditions.append("folded = 0 AND finished_ms IS NULL")
@@ -63,7 +83,7 @@ def select_records(db: sqlite3.Connection, query: Query) -> list[Row]:
         conditions.append("id < ?")
         values.append(query.before)
     statement = sql("find").format(conditions=" AND ".join(conditions))
-    return [_row(found) for found in db.execute(statement, (*values, query.limit)).fetchall()]
+    return db.execute(statement, (*values, query.limit)).fetchall()
 
 
 def read_slice(
@@ -80,24 +100,36 @@ def read_slice(
             record = _record_at(row, place)
             position = min(max(after + 1, record.first_seq), record.next_seq)
             pieces = _pieces(db, row, place, position, max_bytes) if position < record.next_seq else []
+        if not pieces and position < record.next_seq:
+            raise LogCorrupt(f"the events from seq {position} on are missing")
         return Slice(record, position, events_from(pieces, position))
     except LogCorrupt as exc:
         raise LogCorrupt(f"stream {stream}: {exc.message}") from exc
 
 
 def read_rows(db: sqlite3.Connection, num: int, rows: array[int]) -> list[Piece]:
-    """The journal rows of stream `num` with these ids, in one step. Raises `LogCorrupt` when one is missing."""
+    """The journal rows of stream `num` with these ids, in one step. Raises `LogCorrupt` where one is not as it was."""
     if not rows:
         return []
-    nums, firsts, counts, lengths, data = db.execute(sql("rows"), (json_list(rows),)).fetchone()
+    nums, firsts, counts, sums, lengths, data = db.execute(sql("rows"), (json_list(rows),)).fetchone()
     owners = nums.split(",") if nums else []
     if len(owners) != len(rows) or set(owners) != {str(num)}:
         raise LogCorrupt("rows are missing in the journal")
+    try:
+        return _cut(num, (firsts, counts, sums, lengths), data)
+    except ValueError as exc:
+        raise LogCorrupt("rows of the journal hold something else where there were numbers") from exc
+
+
+def _cut(num: int, columns: tuple[str, ...], data: bytes) -> list[Piece]:
+    """Raises `LogCorrupt`, and `ValueError` for a number that is none."""
     pieces = []
     start = 0
-    for first_seq, count, length in zip(firsts.split(","), counts.split(","), lengths.split(","), strict=True):
+    for first_seq, count, total, length in zip(*(column.split(",") for column in columns), strict=True):
         end = start + int(length)
-        pieces.append(Piece(int(first_seq), int(count), data[start:end]))
+        piece = Piece(int(first_seq), int(count), data[start:end])
+        _check(num, piece, int(total) if total else None)
+        pieces.append(piece)
         start = end
     return pieces
 
@@ -133,8 +165,16 @@ def _pieces(db: sqlite3.Connection, row: Row, place: Place | None, position: int
 
 def _chunks(db: sqlite3.Connection, num: int, position: int) -> Iterator[Piece]:
     with closing(db.execute(sql("chunks"), (num, num, position))) as found:
-        for first_seq, count, data in found:
-            yield unpack(Piece(first_seq, count, data))
+        for first_seq, count, data, total in found:
+            piece = Piece(first_seq, count, data)
+            _check(num, piece, total)
+            yield unpack(piece)
+
+
+def _check(num: int, piece: Piece, total: int | None) -> None:
+    """`total` None: of a release without checksums."""
+    if total is not None and total != segment_sum(num, *piece):
+        raise LogCorrupt(f"what is stored at seq {piece.first_seq} does not match its checksum")
 
 
 def _rows_within(db: sqlite3.Connection, rows: array[int], max_bytes: int) -> int:
@@ -148,11 +188,62 @@ def _rows_within(db: sqlite3.Connection, rows: array[int], max_bytes: int) -> in
     return len(rows)
 
 
+class _Stored(NamedTuple):
+    """The columns of the queries `record` and `find`, as they are stored."""
+
+    id: StreamId
+    created_ms: int
+    model: str
+    provider: str
+    dialect: str
+    owner: str
+    linger_s: float
+    request: bytes
+    idempotency_key: str
+    fingerprint: str
+    boot: str
+    epoch: int
+    first_seq: int
+    next_seq: int
+    ended: bytes | None
+    num: int
+    archived_seq: int
+    folded: int
+    bytes: int
+    finished_ms: int | None
+    sum: int | None
+    end_sum: int | None
+    state_sum: int | None
+
+
 def _row(found: tuple[Any, ...]) -> Row:
-    *record, num, archived_seq, folded = found
-    if record[-1] is not None:
-        try:
-            record[-1] = _decode_ended(record[-1])
-        except msgspec.DecodeError as exc:
-            raise LogCorrupt(f"stream {record[0]}: its end does not decode: {exc}") from exc
-    return Row(StreamRecord(*record), num, archived_seq, bool(folded))
+    stored = _Stored(*found)
+    try:
+        good = _holds(stored)
+    except (struct.error, TypeError):
+        good = False  # a number that is no number any more
+    if not good:
+        raise LogCorrupt(f"stream {stored.id}: its record does not match its checksum")
+    try:
+        ended = None if stored.ended is None else _decode_ended(stored.ended)
+    except (msgspec.DecodeError, UnicodeError) as exc:
+        raise LogCorrupt(f"stream {stored.id}: its end does not decode: {exc}") from exc
+    return Row(StreamRecord(*stored[:14], ended), stored.num, stored.archived_seq, bool(stored.folded))
+
+
+def _holds(stored: _Stored) -> bool:
+    num, id, state = stored.num, stored.id, stored.state_sum
+    numbers = (stored.epoch, stored.first_seq, stored.archived_seq, bool(stored.folded), stored.bytes)
+    if state is not None and state != state_sum(num, *numbers):
+        return False
+    if stored.sum is None:
+        return True  # of a release without checksums
+    names = (num, id, stored.created_ms, stored.model, stored.provider, stored.dialect, stored.owner)
+    terms = (stored.linger_s, stored.idempotency_key, stored.fingerprint, stored.request)
+    if stored.sum != stream_sum((*names, *terms)) or state is None:
+        return False
+    end = (stored.ended, stored.finished_ms, stored.end_sum)
+    if None in end:
+        # What ended before there were checksums has none, but then no `sum` either.
+        return end == (None, None, None)
+    return stored.end_sum == end_sum(num, stored.next_seq, stored.finished_ms, stored.ended)

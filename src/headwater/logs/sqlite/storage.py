@@ -9,6 +9,7 @@ from ...streams.log import Durability
 from .database import open_reader, open_writer
 from .index import Index, load_index
 from .ownership import Ownership
+from .rescue import has_lost_commits
 from .worker import Worker
 
 FILE_NAME = "streams.db"
@@ -48,8 +49,10 @@ class Storage:
     def _open(self, data_dir: Path, durability: Durability) -> None:
         self._ownership = Ownership(data_dir)
         path = data_dir / FILE_NAME
+        lost = has_lost_commits(path)
         self.writing = self._keep(self.writer, open_writer(path, durability))
         self.index = load_index(self.writing)
+        self.index.lost = self.index.lost or lost
         self.reading = self._keep(self.reader, open_reader(path, durability))
         self.keeping = self._keep(self.keeper, open_reader(path, durability))
 

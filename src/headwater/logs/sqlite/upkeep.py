@@ -22,13 +22,14 @@ from ..segments import Piece, pack
 from .database import execute_rows, log_error, snapshot, sql, transaction
 from .index import Hot, Index
 from .reading import read_rows
+from .sums import segment_sum, state_sum
 from .turns import Turns
 from .worker import Worker
 
 _log = logging.getLogger(__name__)
 
-_CHUNK_COLUMNS = 4
-_FOLD_COLUMNS = 4
+_CHUNK_COLUMNS = 5
+_FOLD_COLUMNS = 5
 _WAL_FRAME_BYTES = 4096 + 24  # https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 _RETRY_AFTER_S = 5.0
 
@@ -217,8 +218,9 @@ class _Fold:
             folded = hot.ended and len(part.rows) == len(hot.rows)
             rest = hot.journal_bytes - journal_bytes if hot.ended else 0
             for chunk in chunks:
-                self._chunks += (hot.num, *chunk)
-            self._streams += (hot.num, part.end_seq, folded, size + rest)
+                self._chunks += (hot.num, *chunk, segment_sum(hot.num, *chunk))
+            state = state_sum(hot.num, hot.epoch, hot.first_seq, part.end_seq, folded, size + rest)
+            self._streams += (hot.num, part.end_seq, folded, size + rest, state)
 
     def work(self, db: sqlite3.Connection) -> None:
         with transaction(db):
