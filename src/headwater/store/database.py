@@ -24,6 +24,7 @@ from sqlalchemy.pool import StaticPool
 from ..errors import ConfigError, HeadwaterError, StoreUnavailable
 from .cancelling import put_off_cancellations
 from .migrations import HEAD, upgrade
+from .sums import SUM_FUNCTION, row_sum
 from .texts import FOLD_FUNCTION, fold
 
 FILE_NAME = "chat.sqlite3"
@@ -179,6 +180,7 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
     connection.create_function(FOLD_FUNCTION, 1, fold, deterministic=True)
+    connection.create_function(SUM_FUNCTION, -1, row_sum, deterministic=True)
 
 
 def _begin_sqlite(connection: Connection) -> None:

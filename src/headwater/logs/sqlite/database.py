@@ -176,9 +176,14 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer release (schema {version}; this release knows {len(migrations)}): "
             "upgrade Headwater, or use another data_dir"
         )
-    for number in range(version + 1, len(migrations) + 1):
+    make_schema(db, version)
+
+
+def make_schema(db: sqlite3.Connection, version: int = 0) -> None:
+    """Bring a database from schema `version` (0: empty) to the newest."""
+    for number, migration in enumerate(_migrations()[version:], start=version + 1):
         with transaction(db):
-            for statement in _statements(migrations[number - 1]):
+            for statement in _statements(migration):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {number}")
 

@@ -46,7 +46,7 @@ class Row(NamedTuple):
 
 def select_record(db: sqlite3.Connection, stream: StreamId) -> Row | None:
     found = db.execute(sql("record"), (stream,)).fetchone()
-    return None if found is None else _row(found)
+    return None if found is None else row_of(found)
 
 
 def select_records(db: sqlite3.Connection, query: Query) -> list[Row]:
@@ -56,7 +56,7 @@ def select_records(db: sqlite3.Connection, query: Query) -> list[Row]:
         found = _find(db, query)
         for values in found:
             try:
-                rows.append(_row(values))
+                rows.append(row_of(values))
             except LogCorrupt as exc:
                 _log.error("%s", exc.message)
         missing = query.limit - len(rows)
@@ -128,7 +128,7 @@ def _cut(num: int, columns: tuple[str, ...], data: bytes) -> list[Piece]:
     for first_seq, count, total, length in zip(*(column.split(",") for column in columns), strict=True):
         end = start + int(length)
         piece = Piece(int(first_seq), int(count), data[start:end])
-        _check(num, piece, int(total) if total else None)
+        check_piece(num, piece, int(total) if total else None)
         pieces.append(piece)
         start = end
     return pieces
@@ -167,13 +167,17 @@ def _chunks(db: sqlite3.Connection, num: int, position: int) -> Iterator[Piece]:
     with closing(db.execute(sql("chunks"), (num, num, position))) as found:
         for first_seq, count, data, total in found:
             piece = Piece(first_seq, count, data)
-            _check(num, piece, total)
+            check_piece(num, piece, total)
             yield unpack(piece)
 
 
-def _check(num: int, piece: Piece, total: int | None) -> None:
-    """`total` None: of a release without checksums."""
-    if total is not None and total != segment_sum(num, *piece):
+def check_piece(num: int, piece: Piece, total: int | None) -> None:
+    """Raises `LogCorrupt` for a journal row or chunk that is not as it was. `total` None: of a release without sums."""
+    try:
+        good = total is None or total == segment_sum(num, *piece)
+    except (struct.error, TypeError):
+        good = False
+    if not good:
         raise LogCorrupt(f"what is stored at seq {piece.first_seq} does not match its checksum")
 
 
@@ -216,7 +220,8 @@ class _Stored(NamedTuple):
     state_sum: int | None
 
 
-def _row(found: tuple[Any, ...]) -> Row:
+def row_of(found: tuple[Any, ...]) -> Row:
+    """From the columns of `_Stored`. Raises `LogCorrupt`."""
     stored = _Stored(*found)
     try:
         good = _holds(stored)

@@ -76,12 +76,12 @@ def rebuild_journal(db: sqlite3.Connection, rows: array[int]) -> int:
 
     The old one stays, under another name, for whoever wants to look at it.
     """
-    names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    number = next(number for number in range(1, len(names) + 2) if f"journal_damaged_{number}" not in names)
+    tables = dict(db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall())
+    number = next(number for number in range(1, len(tables) + 2) if f"journal_damaged_{number}" not in tables)
     old, lost = f"journal_damaged_{number}", 0
     with transaction(db):
         db.execute(f"ALTER TABLE journal RENAME TO {old}")
-        db.execute(sql("new_journal"))
+        db.execute(tables["journal"])
         copy = f"INSERT INTO journal SELECT id, stream, first_seq, count, data, sum FROM {old} WHERE id = ?"  # noqa: S608
         for row in rows:
             try:

@@ -77,21 +77,17 @@ SELECT id, stream, first_seq, count, length(data), sum FROM journal ORDER BY id
 -- journal_rows_from_the_end --
 SELECT id, stream, first_seq, count, length(data), sum FROM journal ORDER BY id DESC
 
--- new_journal --
-CREATE TABLE IF NOT EXISTS journal (
-    id        INTEGER PRIMARY KEY,
-    stream    INTEGER NOT NULL,
-    first_seq INTEGER NOT NULL,
-    count     INTEGER NOT NULL,
-    data      BLOB    NOT NULL,
-    sum       INTEGER
-)
-
 -- record --
 SELECT id, created_ms, model, provider, dialect, owner, linger_s, request, idempotency_key, fingerprint, boot, epoch,
        first_seq, next_seq, ended, num, archived_seq, folded, bytes, finished_ms, sum, end_sum, state_sum
 FROM stream
 WHERE id = ?
+
+-- all_records --
+SELECT id, created_ms, model, provider, dialect, owner, linger_s, request, idempotency_key, fingerprint, boot, epoch,
+       first_seq, next_seq, ended, num, archived_seq, folded, bytes, finished_ms, sum, end_sum, state_sum
+FROM stream
+ORDER BY num
 
 -- find --
 SELECT id, created_ms, model, provider, dialect, owner, linger_s, request, idempotency_key, fingerprint, boot, epoch,
