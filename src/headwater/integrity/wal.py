@@ -81,7 +81,8 @@ class _Frames:
         An older generation's second salt is another random number.
         """
         _page, _pages, salt_1, salt_2, *_ = _FRAME.unpack_from(self._data, self._at(number))
-        return ((salt_1 ^ self._salts[0]).bit_count() + (salt_2 ^ self._salts[1]).bit_count()) <= 1
+        different: int = (salt_1 ^ self._salts[0]).bit_count() + (salt_2 ^ self._salts[1]).bit_count()
+        return different <= 1
 
 
 def _chain(data: bytes, sums: tuple[int, int], order: str) -> tuple[int, int]:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from importlib import import_module
 from pathlib import Path
 
+from sqlalchemy import JSON
+
+from ..encryption import Sealer
+from ..errors import StoreCorrupt
 from ..integrity.findings import MAX_TOLD, Report, check_structure, opened
 from .database import FILE_NAME
 from .migrations import upgrade
+from .sealing import MARK, SEALED, Seals, key_of
 from .sums import SUM_FUNCTION, Summed, mismatches, row_sum
 
 # What there is of words: where each stands, whatever the order.
 _WORDS = f"SELECT count(*), sum({SUM_FUNCTION}(term, doc, col, offset)) FROM temp.words"  # noqa: S608
 
 
-def check_store(data_dir: Path, report: Report) -> None:
-    """Nobody may write meanwhile. Changes nothing."""
+def check_store(data_dir: Path, report: Report, sealer: Sealer | None = None) -> None:
+    """Nobody may write meanwhile. Changes nothing. `sealer` None: what is sealed is not opened."""
     path = data_dir / FILE_NAME
     with opened(path, report) as db:
         if db is None:
@@ -28,12 +34,34 @@ def check_store(data_dir: Path, report: Report) -> None:
         for summed in summed_tables():
             _rows(db, summed, path, report)
         _search_index(db, path, report)
+        if sealer is not None:
+            _sealed(db, Seals(sealer), path, report)
+
+
+def _sealed(db: sqlite3.Connection, seals: Seals, path: Path, report: Report) -> None:
+    for what in SEALED.values():
+        names = [*what.key, *what.columns]
+        for row in db.execute(f"SELECT {', '.join(names)} FROM {what.table.name}"):  # noqa: S608 - ours
+            values = dict(zip(names, row, strict=True))
+            key = tuple(values[name] for name in what.key)
+            for column in what.columns:
+                stored = values[column]
+                if isinstance(what.table.c[column].type, JSON) and stored is not None:
+                    stored = json.loads(stored)
+                if key_of(stored) is None:
+                    continue
+                report.count("sealed")
+                try:
+                    seals.open(what.table, key, column, stored)
+                except StoreCorrupt as exc:
+                    report.find(path, f"{what.table.name} {' '.join(map(str, key))}", exc.message)
 
 
 def summed_tables() -> tuple[Summed, ...]:
     """Of the newest migration that changed them."""
-    tables: tuple[Summed, ...] = import_module("headwater.store.migrations.versions.0002_row_sums").SUMMED
-    return tables
+    versions = "headwater.store.migrations.versions"
+    tables: tuple[Summed, ...] = import_module(f"{versions}.0002_row_sums").SUMMED
+    return (*tables, import_module(f"{versions}.0003_sealing").SUMMED)
 
 
 def _make(db: sqlite3.Connection) -> None:
@@ -61,7 +89,8 @@ def _search_index(db: sqlite3.Connection, path: Path, report: Report) -> None:
     db.execute(made.replace("passages_fts", "fresh.passages_fts", 1))
     db.execute(
         "INSERT INTO fresh.passages_fts(rowid, scope, text, section)"
-        " SELECT id, replace(workspace_id, '-', ''), text, section FROM main.passages"
+        " SELECT id, replace(workspace_id, '-', ''), text, section FROM main.passages WHERE substr(text, 1, ?) <> ?",
+        (len(MARK), MARK),
     )
     words = []
     for schema in ("main", "fresh"):

@@ -9,11 +9,13 @@ import msgspec
 from rich.console import Console
 
 from ..config import load_settings
+from ..encryption import Sealer
 from ..errors import ConfigError, LogUnavailable
 from ..integrity.findings import MAX_TOLD, Report
 from ..logs.sqlite.checking import check_log
 from ..logs.sqlite.ownership import Ownership
 from ..routing.store import check_routes
+from ..runtime_encryption import open_sealer
 from ..store.checking import check_store
 from ..telemetry.history import check_figures
 from .exits import FAILED, FINE
@@ -24,7 +26,7 @@ def check(*, config: str = "", data_dir: str = "", as_json: bool = False) -> int
     settings = load_settings(config=config or None, data_dir=data_dir or None)
     if not settings.data_dir.is_dir():
         raise ConfigError(f"there is no data directory {settings.data_dir}")
-    report = look_at(settings.data_dir)
+    report = look_at(settings.data_dir, open_sealer(settings))
     if as_json:
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:
@@ -32,13 +34,18 @@ def check(*, config: str = "", data_dir: str = "", as_json: bool = False) -> int
     return FAILED if report.findings else FINE
 
 
-def look_at(data_dir: Path) -> Report:
-    """Everything, with nobody else at work on it. Raises `LogInUse`, `LogUnavailable`."""
+def look_at(data_dir: Path, sealer: Sealer | None = None) -> Report:
+    """Everything, with nobody else at work on it; what is sealed is opened, too, where there is a key.
+
+    Raises `LogInUse`, `LogUnavailable`.
+    """
     report = Report()
     ownership = Ownership(data_dir)
     try:
-        for part in (check_log, check_store, check_figures, check_routes):
-            part(data_dir, report)
+        check_log(data_dir, report, sealer)
+        check_store(data_dir, report, sealer)
+        check_figures(data_dir, report)
+        check_routes(data_dir, report)
     except OSError as exc:
         raise LogUnavailable(f"{data_dir} cannot be read: {exc.strerror}") from exc
     finally:

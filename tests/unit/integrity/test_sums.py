@@ -7,8 +7,8 @@ from headwater.integrity import file_sum, sum_of
 
 def test_kinds_lengths_and_order_count() -> None:
     rows = [
-        (), (None,), (0,), (1,), (1.0,), ("1",), (b"1",), ("",), (b"",), ("a", "bc"), ("ab", "c"), ("abc",), (1, 2), (2, 1),
-        ("\ud800",), (-1,), (2**63 - 1,), (True, None), (None, True),
+        (), (None,), (0,), (1,), (1.0,), ("1",), (b"1",), ("",), (b"",), ("a", "bc"), ("ab", "c"), ("abc",), (1, 2),
+        (2, 1), ("\ud800",), (-1,), (2**63 - 1,), (True, None), (None, True),
     ]  # fmt: skip
     for one, other in combinations(rows, 2):
         assert sum_of(one) != sum_of(other), (one, other)

@@ -95,7 +95,7 @@ async def test_the_file_is_its_owner_s_alone_and_nothing_is_left_beside_it(path:
 async def test_a_file_that_is_not_as_it_was_written_is_refused(path: Path) -> None:
     await (await opened(path, "a", "b")).set("r", table("a"))
     path.write_bytes(path.read_bytes().replace(b'"a"', b'"b"'))
-    with pytest.raises(ConfigError, match='does not match its checksum.*remove its "sum"'):
+    with pytest.raises(ConfigError, match=r'does not match its checksum.*remove its "sum"'):
         await opened(path, "a", "b")
     report = Report()
     check_routes(path.parent, report)

@@ -12,6 +12,7 @@ from ...errors import LogError, SeqConflict
 from ...events import StreamId
 from ...streams.log import Append, Ended, StreamRecord
 from ..refusals import ENDED, TAKEN
+from ..sealing import PLAIN, Seals
 from .database import ROWS_A_STATEMENT, execute_rows, json_list, sql, transaction
 from .index import Hot, Index
 from .sums import end_sum, segment_sum, state_sum, stream_sum
@@ -33,6 +34,7 @@ class GroupCommit:
         "_index",
         "_lookups",
         "_rows",
+        "_seals",
         "_settled",
         "_streams",
         "appends",
@@ -42,8 +44,11 @@ class GroupCommit:
         "outcomes",
     )
 
-    def __init__(self, index: Index, appends: Sequence[Append], settled: Callable[[GroupCommit], None]) -> None:
+    def __init__(
+        self, index: Index, appends: Sequence[Append], settled: Callable[[GroupCommit], None], seals: Seals = PLAIN
+    ) -> None:
         self.appends = appends
+        self._seals = seals
         self.outcomes: list[LogError | None] = [None] * len(appends)
         self.events = 0
         self.bytes = 0
@@ -61,6 +66,7 @@ class GroupCommit:
         index = self._index
         index.group += 1
         group, row, rows = index.group, index.next_row, self._rows
+        sealed = self._seals.sealer is not None
         for position, append in enumerate(self.appends):
             hot = index.hot.get(append.stream)
             if append.create is not None:
@@ -75,6 +81,8 @@ class GroupCommit:
                 continue
             hot.group = group
             num, seq, count, data = hot.num, append.expected_seq, append.count, append.segment
+            if sealed:
+                data = self._seals.seal(append.stream, "journal", data, seq, count)
             rows += (row, num, seq, count, data, segment_sum(num, seq, count, data))
             row += 1
             if append.ended is not None:
@@ -100,7 +108,7 @@ class GroupCommit:
                     row += 1  # refused by the file; its row's number is left out
                     continue
                 index.hot[append.stream] = hot
-            size = len(append.segment)
+            size = len(append.segment) + self._seals.overhead_bytes
             hot.rows.append(row)
             hot.starts.append(hot.next_seq)
             hot.journal_bytes += size
@@ -129,15 +137,15 @@ class GroupCommit:
         self._creates[num] = position
         names = (num, append.stream, new.created_ms, new.model, new.provider, new.dialect, new.owner)
         terms = (float(new.linger_s), new.idempotency_key, new.fingerprint)
-        request = new.request
+        request = self._seals.seal(append.stream, "request", new.request) if new.request else b""
         hot = Hot(num, append.stream, new.epoch, len(request))
         self._streams += (*names, *terms, new.boot, new.epoch, len(request), request)
         self._streams += (stream_sum((*names, *terms, request)), _state(hot))
         return hot
 
     def _begin_end(self, hot: Hot, append: Append, how: Ended) -> None:
-        size = hot.bytes + len(append.segment)
-        ended = msgspec.json.encode(how)
+        size = hot.bytes + len(append.segment) + self._seals.overhead_bytes
+        ended = self._seals.seal(append.stream, "ended", msgspec.json.encode(how))
         next_seq = append.expected_seq + append.count
         self._endings += (hot.num, next_seq, size, how.finished_ms, ended)
         self._endings += (end_sum(hot.num, next_seq, how.finished_ms, ended), _state(hot, size))

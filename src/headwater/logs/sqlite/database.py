@@ -168,6 +168,11 @@ def _configure(db: sqlite3.Connection, durability: Durability) -> None:
     db.execute("PRAGMA secure_delete = FAST")
 
 
+def overwrite_all(db: sqlite3.Connection) -> None:
+    """From now on all that is deleted is overwritten with zeros, whatever it costs."""
+    db.execute("PRAGMA secure_delete = ON").fetchone()
+
+
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     migrations = _migrations()
     version: int = db.execute("PRAGMA user_version").fetchone()[0]

@@ -187,7 +187,8 @@ def _is_good(num: object, first_seq: object, count: object, total: object) -> bo
     match num, first_seq, count, total:
         case int(), int(), int(), int() | None:
             return is_at(total, num, first_seq, count)
-    return False
+        case _:
+            return False
 
 
 def _load_row(hot: Hot, row: int, first_seq: int, count: int, size: int) -> None:

@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...errors import LogCorrupt
-from ...events import StreamId
+from ...events import StreamId, Usage
 from ...streams.log import Ended, Query, Slice, StreamRecord
+from ..sealing import PLAIN, Kind, Seals
 from ..segments import Piece, events_from, unpack
 from .database import json_list, snapshot, sql
 from .index import Place
@@ -44,19 +45,19 @@ class Row(NamedTuple):
     folded: bool
 
 
-def select_record(db: sqlite3.Connection, stream: StreamId) -> Row | None:
+def select_record(db: sqlite3.Connection, stream: StreamId, seals: Seals = PLAIN) -> Row | None:
     found = db.execute(sql("record"), (stream,)).fetchone()
-    return None if found is None else row_of(found)
+    return None if found is None else row_of(found, seals)
 
 
-def select_records(db: sqlite3.Connection, query: Query) -> list[Row]:
+def select_records(db: sqlite3.Connection, query: Query, seals: Seals = PLAIN) -> list[Row]:
     """Rows that match, newest first. A damaged one is left out: it must not keep the others from their readers."""
     rows: list[Row] = []
     while True:
         found = _find(db, query)
         for values in found:
             try:
-                rows.append(row_of(values))
+                rows.append(row_of(values, seals))
             except LogCorrupt as exc:
                 _log.error("%s", exc.message)
         missing = query.limit - len(rows)
@@ -87,19 +88,25 @@ def _find(db: sqlite3.Connection, query: Query) -> list[tuple[Any, ...]]:
 
 
 def read_slice(
-    db: sqlite3.Connection, stream: StreamId, *, after: int, max_bytes: int, place: Place | None
+    db: sqlite3.Connection,
+    stream: StreamId,
+    *,
+    after: int,
+    max_bytes: int,
+    place: Place | None,
+    seals: Seals = PLAIN,
 ) -> Slice | None:
     """`Log.read` in a reading thread. Raises `Stale`, or `LogCorrupt` naming the stream."""
     try:
         with snapshot(db):
-            row = select_record(db, stream)
+            row = select_record(db, stream, seals)
             if row is None:
                 if place is None:
                     return None
                 raise Stale  # deleted since
             record = _record_at(row, place)
             position = min(max(after + 1, record.first_seq), record.next_seq)
-            pieces = _pieces(db, row, place, position, max_bytes) if position < record.next_seq else []
+            pieces = _Reading(db, row, seals).pieces(place, position, max_bytes) if position < record.next_seq else []
         if not pieces and position < record.next_seq:
             raise LogCorrupt(f"the events from seq {position} on are missing")
         return Slice(record, position, events_from(pieces, position))
@@ -146,29 +153,42 @@ def _record_at(row: Row, place: Place | None) -> StreamRecord:
     return msgspec.structs.replace(record, next_seq=place.next_seq)
 
 
-def _pieces(db: sqlite3.Connection, row: Row, place: Place | None, position: int, max_bytes: int) -> list[Piece]:
-    pieces: list[Piece] = []
-    size = 0
-    if position < row.archived_seq:
-        for piece in _chunks(db, row.num, position):
-            pieces.append(piece)
-            size += len(piece.data)
-            if size >= max_bytes:
-                return pieces
-    if place is not None:
-        rows = place.rows[bisect_left(place.starts, row.archived_seq) :]
-        if place.bytes > max_bytes - size:
-            rows = rows[: _rows_within(db, rows, max_bytes - size)]
-        pieces += read_rows(db, row.num, rows)
-    return pieces
+class _Reading(NamedTuple):
+    """One stream's events, from archive and journal."""
+
+    db: sqlite3.Connection
+    row: Row
+    seals: Seals
+
+    def pieces(self, place: Place | None, position: int, max_bytes: int) -> list[Piece]:
+        pieces: list[Piece] = []
+        size = 0
+        if position < self.row.archived_seq:
+            for piece in self._chunks(position):
+                pieces.append(piece)
+                size += len(piece.data)
+                if size >= max_bytes:
+                    return pieces
+        if place is not None:
+            rows = place.rows[bisect_left(place.starts, self.row.archived_seq) :]
+            if place.bytes > max_bytes - size:
+                rows = rows[: _rows_within(self.db, rows, max_bytes - size)]
+            found = read_rows(self.db, self.row.num, rows)
+            pieces += [opened_piece(piece, self.row.record.id, self.seals) for piece in found]
+        return pieces
+
+    def _chunks(self, position: int) -> Iterator[Piece]:
+        num, stream = self.row.num, self.row.record.id
+        with closing(self.db.execute(sql("chunks"), (num, num, position))) as found:
+            for first_seq, count, data, total in found:
+                piece = Piece(first_seq, count, data)
+                check_piece(num, piece, total)
+                yield unpack(opened_piece(piece, stream, self.seals, "archive"))
 
 
-def _chunks(db: sqlite3.Connection, num: int, position: int) -> Iterator[Piece]:
-    with closing(db.execute(sql("chunks"), (num, num, position))) as found:
-        for first_seq, count, data, total in found:
-            piece = Piece(first_seq, count, data)
-            check_piece(num, piece, total)
-            yield unpack(piece)
+def opened_piece(piece: Piece, stream: StreamId, seals: Seals, kind: Kind = "journal") -> Piece:
+    """Raises `LogCorrupt`."""
+    return piece._replace(data=seals.open(stream, kind, piece.data, piece.first_seq, piece.events))
 
 
 def check_piece(num: int, piece: Piece, total: int | None) -> None:
@@ -220,8 +240,27 @@ class _Stored(NamedTuple):
     state_sum: int | None
 
 
-def row_of(found: tuple[Any, ...]) -> Row:
+def row_of(found: tuple[Any, ...], seals: Seals = PLAIN) -> Row:
     """From the columns of `_Stored`. Raises `LogCorrupt`."""
+    stored = _checked(found)
+    try:
+        ended = None if stored.ended is None else _decode_ended(seals.open(stored.id, "ended", stored.ended))
+    except (msgspec.DecodeError, UnicodeError) as exc:
+        raise LogCorrupt(f"stream {stored.id}: its end does not decode: {exc}") from exc
+    stored = stored._replace(request=seals.open(stored.id, "request", stored.request))
+    return Row(StreamRecord(*stored[:14], ended), stored.num, stored.archived_seq, bool(stored.folded))
+
+
+def without_sealed(found: tuple[Any, ...]) -> Row:
+    """The same with nothing of what is sealed, for whoever has no key. An end is there all the same."""
+    stored = _checked(found)
+    ended = None if stored.finished_ms is None else Ended("done", stored.finished_ms, Usage(0, 0))
+    record = StreamRecord(*stored._replace(request=b"")[:14], ended)
+    return Row(record, stored.num, stored.archived_seq, bool(stored.folded))
+
+
+def _checked(found: tuple[Any, ...]) -> _Stored:
+    """Raises `LogCorrupt` for a record that is not as it was."""
     stored = _Stored(*found)
     try:
         good = _holds(stored)
@@ -229,11 +268,7 @@ def row_of(found: tuple[Any, ...]) -> Row:
         good = False  # a number that is no number any more
     if not good:
         raise LogCorrupt(f"stream {stored.id}: its record does not match its checksum")
-    try:
-        ended = None if stored.ended is None else _decode_ended(stored.ended)
-    except (msgspec.DecodeError, UnicodeError) as exc:
-        raise LogCorrupt(f"stream {stored.id}: its end does not decode: {exc}") from exc
-    return Row(StreamRecord(*stored[:14], ended), stored.num, stored.archived_seq, bool(stored.folded))
+    return stored
 
 
 def _holds(stored: _Stored) -> bool:
@@ -247,8 +282,6 @@ def _holds(stored: _Stored) -> bool:
     terms = (stored.linger_s, stored.idempotency_key, stored.fingerprint, stored.request)
     if stored.sum != stream_sum((*names, *terms)) or state is None:
         return False
-    end = (stored.ended, stored.finished_ms, stored.end_sum)
-    if None in end:
-        # What ended before there were checksums has none, but then no `sum` either.
-        return end == (None, None, None)
+    if stored.ended is None or stored.finished_ms is None:
+        return (stored.ended, stored.finished_ms, stored.end_sum) == (None, None, None)
     return stored.end_sum == end_sum(num, stored.next_seq, stored.finished_ms, stored.ended)

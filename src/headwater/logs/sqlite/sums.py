@@ -21,10 +21,6 @@ _state = struct.Struct("<qqqqqq").pack
 _HALF = 0x7FFFFFFF
 
 
-def place_sum(num: int, first_seq: int, count: int) -> int:
-    return crc32(_place(num, first_seq, count)) & _HALF
-
-
 def segment_sum(num: int, first_seq: int, count: int, data: bytes) -> int:
     """Of a journal row or a chunk, with the half that `is_at` checks."""
     place = crc32(_place(num, first_seq, count)) & _HALF

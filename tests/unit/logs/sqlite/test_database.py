@@ -58,7 +58,7 @@ def test_settings_of_a_connection(tmp_path: Path, durability: Durability, level:
         assert pragma("wal_autocheckpoint") == 0
         assert pragma("auto_vacuum") == 2
         assert pragma("query_only") == (open_connection is open_reader)
-        assert pragma("user_version") == 2
+        assert pragma("user_version") == 3
         db.close()
 
 
@@ -67,7 +67,7 @@ async def test_a_newer_schema_is_refused_clearly(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "streams.db") as db:
         db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(LogUnavailable, match=r"newer release \(schema 7; this release knows 2\)"):
+    with pytest.raises(LogUnavailable, match=r"newer release \(schema 7; this release knows 3\)"):
         await SqliteLog.open(tmp_path)
     assert nothing_is_open(tmp_path)
 
