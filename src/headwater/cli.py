@@ -291,6 +291,56 @@ def rotate_key(
     raise typer.Exit(rotate(key, Place(config, data_dir, as_json), grace=grace))
 
 
+encryption_app = typer.Typer(
+    help="Encryption at rest: the key ring, and what is encrypted with which of its keys.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(encryption_app, name="encryption")
+
+
+@encryption_app.command("rotate")
+def rotate_encryption(config: Config = "", data_dir: DataDir = "", as_json: AsJson = False) -> None:
+    """Add a key to encryption_keys_file, which is made where there is none; it encrypts from now on.
+
+    A running server takes it up within half a minute. Older keys stay in the ring, and still decrypt.
+    """
+    from .terminal.encryption import Place, rotate
+
+    raise typer.Exit(rotate(Place(config, data_dir, as_json)))
+
+
+@encryption_app.command("status")
+def show_encryption(config: Config = "", data_dir: DataDir = "", as_json: AsJson = False) -> None:
+    """Count what each key encrypts, and what is not encrypted. With the server stopped."""
+    from .terminal.encryption import Place, status
+
+    raise typer.Exit(status(Place(config, data_dir, as_json)))
+
+
+@encryption_app.command("reencrypt")
+def reencrypt(config: Config = "", data_dir: DataDir = "", as_json: AsJson = False) -> None:
+    """Encrypt everything with the newest key, also what was kept before there was one. With the server stopped.
+
+    Begun again after an interruption, it goes on where it was. Afterwards no record needs an older key.
+    """
+    from .terminal.encryption import Place
+    from .terminal.encryption import reencrypt as run
+
+    raise typer.Exit(run(Place(config, data_dir, as_json)))
+
+
+@app.command()
+def check(config: Config = "", data_dir: DataDir = "", as_json: AsJson = False) -> None:
+    """Verify a data directory that no server runs on: every record against its checksum. Changes nothing.
+
+    The exit code is 1 where something is damaged; what is damaged is told by its stream, or its table and row.
+    """
+    from .terminal.check import check as run
+
+    raise typer.Exit(run(config=config, data_dir=data_dir, as_json=as_json))
+
+
 @app.command()
 def version(as_json: Annotated[bool, typer.Option("--json", help="As a JSON object.")] = False) -> None:
     """Print the version."""

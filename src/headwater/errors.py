@@ -42,6 +42,7 @@
     ├── RouteNotKept              503   the file of the routes cannot be written now
     ├── SwitchedOff               503   the settings have this part of the API switched off
     ├── StoreUnavailable          503   the database of the chat backend cannot do it now
+    ├── StoreCorrupt              500   a stored row that does not open
     ├── ReaderFailed              503   the process that reads documents could not start, or was killed
     ├── IdentityUnavailable       503   the keys that tokens are checked with cannot be had now
     ├── BudgetExhausted           429   what the key or the user may spend in this period is spent
@@ -367,6 +368,12 @@ class StoreUnavailable(HeadwaterError):
     http_status = 503
     code = "store_unavailable"
     retryable = True
+
+
+class StoreCorrupt(HeadwaterError):
+    """Damaged, another row's, or of a key that is not in the ring. `message` names table and row, never a text."""
+
+    code = "store_corrupt"
 
 
 class IdentityUnavailable(HeadwaterError):

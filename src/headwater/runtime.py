@@ -28,6 +28,7 @@ from .request import ChatRequest
 from .routing import Registry, TargetSettings
 from .routing.store import FILE_NAME, KeptRoute, RouteStore
 from .runtime_ai import PROVIDER, own_provider
+from .runtime_encryption import keep_keys, open_sealer
 from .runtime_identity import open_identity, part_of
 from .runtime_monitor import make_monitor, open_monitoring
 from .server import ModelCard, Resolved, ServerSettings, create_app
@@ -82,9 +83,10 @@ async def open_runtime(
     documents and keys in a database. Raises `LogInUse`, `LogUnavailable`, `StoreUnavailable`, `ConfigError`.
     """
     async with AsyncExitStack() as stack:
+        sealer = open_sealer(settings)
         routes_file = settings.data_dir / FILE_NAME if log is None and settings.log == "sqlite" else None
         if log is None:
-            log = await open_log(settings.log, settings.data_dir, settings.durability)
+            log = await open_log(settings.log, settings.data_dir, settings.durability, sealer)
             stack.push_async_callback(log.close)
         registry = await open_registry(settings, listens=listens) if providers else Registry([])
         stack.push_async_callback(registry.close)
@@ -97,7 +99,7 @@ async def open_runtime(
         if chat:
             from .runtime_chat import open_chat
 
-            seams.chat = await stack.enter_async_context(open_chat(settings, hub, directory))
+            seams.chat = await stack.enter_async_context(open_chat(settings, hub, directory, sealer))
         # Ends after the hub's shutdown, so that what ends in that is counted.
         monitoring = await stack.enter_async_context(open_monitoring(settings, made, hub))
         # Before the start: a start that fails half-way has begun some of what a shutdown ends.
@@ -107,20 +109,12 @@ async def open_runtime(
         if seams.chat is not None:
             await seams.chat.backend.open()
         _keep_tidy(stack, log, settings)
+        keep_keys(stack, settings, sealer, log, seams.chat)
         identity = seams.chat.identity if seams.chat is not None else open_identity(settings)
         keys_kept = not identity.configured and await identity.needs_key()
         compression = Compression(part_of(settings, CompressionSettings))
-        app = create_app(
-            hub,
-            directory,
-            server_settings(settings, single_user=single_user),
-            RouteTables(registry, store),
-            seams.chat,
-            identity,
-            connections,
-            monitoring,
-            compression,
-        )
+        own, routes = server_settings(settings, single_user=single_user), RouteTables(registry, store)
+        app = create_app(hub, directory, own, routes, seams.chat, identity, connections, monitoring, compression)
         yield Runtime(settings, log, hub, registry, app, recovered, connections, compression, keys_kept, seams.chat)
 
 

@@ -12,6 +12,7 @@ from .chat.starts import Starts
 from .config import Settings
 from .documents.ingest import IngestSettings
 from .documents.settings import DocumentSettings
+from .encryption import Sealer
 from .identity import OpenedStore
 from .identity.meters import Meters
 from .runtime_ai import ai_chat_settings
@@ -26,14 +27,17 @@ _KEPT_S = 604_800.0
 
 
 @asynccontextmanager
-async def open_chat(settings: Settings, hub: Hub, models: Models) -> AsyncIterator[ChatServices]:
+async def open_chat(
+    settings: Settings, hub: Hub, models: Models, sealer: Sealer | None = None
+) -> AsyncIterator[ChatServices]:
     """Open the database over a hub that is started later and shut down before this ends.
 
     Raises `ConfigError`, `StoreUnavailable`.
     """
     configured = settings.database_url.get_secret_value() if settings.database_url is not None else None
     async with AsyncExitStack() as stack:
-        store = await open_store(database_url(configured, settings.data_dir, in_memory=settings.log == "memory"))
+        url = database_url(configured, settings.data_dir, in_memory=settings.log == "memory")
+        store = await open_store(url, sealer)
         stack.push_async_callback(store.close)
         identity = open_identity(settings, OpenedStore(store))
         stack.push_async_callback(identity.close)

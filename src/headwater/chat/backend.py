@@ -81,6 +81,7 @@ class Backend:
     ) -> None:
         self.settings = settings
         self.hub = hub
+        self.store = store
         self._models = models
         self._meter = meter
         self.clock_ms = clock_ms

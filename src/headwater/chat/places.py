@@ -28,6 +28,8 @@ class Places:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        # What a label says must not stand in a slug, where names are encrypted.
+        self._readable = not backend.store.encrypted
         self._workspaces = backend.conversations.workspaces
         self._threads = backend.conversations.threads
 
@@ -36,22 +38,31 @@ class Places:
         label = label.strip()
         if not label:
             return await self._workspaces.find_or_create(tenant, DEFAULT_WORKSPACE)
-        slug = label if _is_slug(label) else slug_for([label], otherwise="workspace")
-        try:
-            return await self._workspaces.get(tenant, slug)
-        except UnknownItem:
-            async with self._backend.room(tenant, "workspaces"):
-                return await self._workspaces.find_or_create(tenant, slug, label)
+        slugs = [label] if _is_slug(label) else self._slugs([label], otherwise="workspace")
+        for slug in slugs:
+            try:
+                return await self._workspaces.get(tenant, slug)
+            except UnknownItem:
+                continue
+        async with self._backend.room(tenant, "workspaces"):
+            return await self._workspaces.find_or_create(tenant, slugs[0], label)
+
+    def _slugs(self, labels: Sequence[str], *, otherwise: str) -> list[str]:
+        """The one that a new place gets, and behind it that of one which was made while nothing was encrypted."""
+        slugs = [slug_for(labels, otherwise=otherwise, readable=readable) for readable in (self._readable, True)]
+        return list(dict.fromkeys(slugs))
 
     async def thread(self, workspace: Workspace, labels: Sequence[str], metadata: JsonObject) -> Thread:
         """The thread of these labels together; `metadata` is kept with a new one."""
-        slug = slug_for(labels, otherwise="session")
-        try:
-            return await self._threads.get(workspace.tenant, slug, workspace_id=workspace.id)
-        except UnknownItem:
-            async with self._backend.room(workspace.tenant, "threads"):
-                thread = await self._threads.find_or_create(workspace.tenant, workspace.id, slug)
-                return await self._threads.update(workspace.tenant, thread.id, metadata=metadata)
+        slugs = self._slugs(labels, otherwise="session")
+        for slug in slugs:
+            try:
+                return await self._threads.get(workspace.tenant, slug, workspace_id=workspace.id)
+            except UnknownItem:
+                continue
+        async with self._backend.room(workspace.tenant, "threads"):
+            thread = await self._threads.find_or_create(workspace.tenant, workspace.id, slugs[0])
+            return await self._threads.update(workspace.tenant, thread.id, metadata=metadata)
 
     async def numbered(self, tenant: str, number: int) -> tuple[Workspace, Thread]:
         """The tenant's thread with this number, wherever it is; a new one is made in the default workspace.
@@ -87,11 +98,16 @@ def check_label(label: str | None, *, param: str) -> str:
     return (label or "").strip()
 
 
-def slug_for(labels: Sequence[str], *, otherwise: str) -> str:
-    """Always the same for the same labels, never for others: what the first one reads like, and a digest of all."""
+def slug_for(labels: Sequence[str], *, otherwise: str, readable: bool = True) -> str:
+    """Always the same for the same labels, never for others: what the first one reads like, and a digest of all.
+
+    Not `readable`: `otherwise` and the digest.
+    """
     digest = hashlib.sha256(json.dumps(labels).encode()).hexdigest()[:_DIGITS]
-    readable = slug_of(labels[0], otherwise=otherwise)[:_READABLE].strip("-")
-    return f"{readable}-{digest}"
+    if not readable:
+        return f"{otherwise}-{digest}"
+    readable_part = slug_of(labels[0], otherwise=otherwise)[:_READABLE].strip("-")
+    return f"{readable_part}-{digest}"
 
 
 def _is_slug(text: str) -> bool:

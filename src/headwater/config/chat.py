@@ -141,6 +141,14 @@ class Documents(Group):
         gt=0,
         le=600,
     )
+    lexical_cache_bytes: int = setting(
+        DOCUMENTS,
+        256 * MIB,
+        "Word indexes held in memory where passages are encrypted; a workspace whose index is larger alone is indexed"
+        " anew in each search.",
+        ge=0,
+        le=1_048_576 * MIB,
+    )
     vector_cache_bytes: int = setting(
         DOCUMENTS,
         256 * MIB,

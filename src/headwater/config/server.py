@@ -6,8 +6,8 @@ from pydantic import SecretStr
 
 from .fields import (
     MIB,
-    Codings,
     Address,
+    Codings,
     Directory,
     DurabilityName,
     FilePath,
@@ -108,6 +108,23 @@ class Storage(Group):
         shown="chat.sqlite3 in data_dir",
     )
     redis_url: SecretStr | None = setting(STORAGE, None, "Redis address, reserved for a later release.")
+    encryption_keys_file: FilePath | None = setting(
+        STORAGE,
+        None,
+        "Key ring, outside of data_dir: what is kept is encrypted with its newest key. `headwater encryption rotate`"
+        " makes it.",
+        shown="none: nothing is encrypted",
+    )
+    encryption_keys: SecretStr = secret(
+        STORAGE, "Keys instead of a file: 32 bytes each in base64, separated by commas, the one that encrypts first."
+    )
+    encryption_rotate_s: float = setting(
+        STORAGE,
+        0.0,
+        "Age of the newest key at which the server adds another one to encryption_keys_file; 0 never.",
+        ge=0,
+        le=315_360_000,
+    )
     retention_max_age_s: float = setting(
         STORAGE, 604_800.0, "Finished streams older than this are deleted; 0 keeps them.", ge=0
     )

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..errors import UnknownItem
+from ..store.sealing import opened
 from ..store.tables import document_versions, documents, passages, threads, workspaces
 from .records import Document, Scope
 
@@ -38,8 +39,8 @@ def select_documents() -> Select[Any]:
     ).join_from(documents, version, and_(version.c.document_id == documents.c.id, version.c.version == shown))
 
 
-def document_of(row: Mapping[str, Any]) -> Document:
-    return Document(**{name: row[name] for name in Document.__struct_fields__})
+def document_of(connection: AsyncConnection, row: Mapping[str, Any]) -> Document:
+    return Document(**opened(connection, documents, {name: row[name] for name in Document.__struct_fields__}))
 
 
 def is_referred(tenant: str, ref: str | int) -> ColumnElement[bool]:
@@ -75,7 +76,7 @@ async def find_document(connection: AsyncConnection, tenant: str, ref: str | int
     row = (await connection.execute(select_documents().where(is_referred(tenant, ref)))).mappings().first()
     if row is None:
         raise UnknownItem("document")
-    return document_of(row)
+    return document_of(connection, row)
 
 
 async def check_scope(connection: AsyncConnection, scope: Scope) -> None:

@@ -26,6 +26,8 @@ class DocumentSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How long the question's vector may take, before the search goes on with words alone."""
     embedding_rest_s: float = 10.0
     """After a question's vector failed, searches use words alone for this long."""
+    lexical_cache_bytes: int = 256 * 2**20
+    """Word indexes kept in memory where passages are encrypted. A larger one is made anew in each search."""
     vector_cache_bytes: int = 256 * 2**20
     """Vectors kept in memory. A workspace that has more is read from the database in each search."""
 

@@ -21,6 +21,7 @@ from ..events import JsonObject
 from ..ids import new_stream_id
 from ..store import Store
 from ..store.numbers import take_numbers
+from ..store.sealing import opened, sealed
 from ..store.tables import document_versions, documents, passages
 from ..store.texts import storable
 from . import statistics
@@ -105,6 +106,7 @@ class Shelf:
             held = select(func.count()).where(documents.c.workspace_id == scope.workspace_id)
             if (await connection.execute(held)).scalar_one() >= bound:
                 raise LimitReached("documents", bound, message=f"the workspace holds its {bound} documents already")
+            row = sealed(connection, documents, (document_id,), row)
             await connection.execute(insert(documents).values(**row, number=number))
             await self._keep(connection, document_id, scope.tenant, _Upload(1, media_type, content, sha256))
             return await find_document(connection, scope.tenant, document_id)
@@ -126,7 +128,9 @@ class Shelf:
             last = select(document_versions.c.sha256).where(
                 document_versions.c.document_id == document.id, document_versions.c.version == document.newest
             )
-            if (await connection.execute(last)).scalar_one() == sha256:
+            known = {"sha256": (await connection.execute(last)).scalar_one()}
+            known = opened(connection, document_versions, known, (document.id, document.newest))
+            if known["sha256"] == sha256:
                 if document.status != "failed":
                     return document
             else:
@@ -159,7 +163,7 @@ class Shelf:
             if before is not None:
                 seen = seen.where(documents.c.number < (await find_document(connection, scope.tenant, before)).number)
             seen = seen.order_by(documents.c.number.desc()).limit(max(0, min(limit, MAX_LISTED)))
-            return [document_of(row) for row in (await connection.execute(seen)).mappings()]
+            return [document_of(connection, row) for row in (await connection.execute(seen)).mappings()]
 
     async def update(
         self,
@@ -184,6 +188,7 @@ class Shelf:
         async with self._store.write() as connection:
             document = await find_document(connection, tenant, document_id)
             if changes:
+                changes = sealed(connection, documents, (document.id,), changes)
                 await connection.execute(self._change(document.id).values(**changes))
             return await find_document(connection, tenant, document.id)
 
@@ -197,7 +202,7 @@ class Shelf:
     async def content(self, tenant: str, document_id: str | int, version: int | None = None) -> tuple[bytes, str]:
         """The uploaded bytes and their media type. Without `version`: the one in force, or else the newest."""
         row = await self._version(tenant, document_id, version, "content", "media_type")
-        return bytes(row.content), str(row.media_type)
+        return bytes(row["content"]), str(row["media_type"])
 
     async def text(
         self, tenant: str, document_id: str | int, version: int | None = None, *, start: int = 0, end: int | None = None
@@ -205,9 +210,13 @@ class Shelf:
         """Characters `[start:end]` of the extracted text, "" where it was not read. `version` as in `content`."""
         start = max(0, start)
         length = None if end is None else max(0, end - start)
+        if self._store.encrypted:
+            # A piece of what is sealed is nothing.
+            row = await self._version(tenant, document_id, version, "text")
+            return str(row["text"])[start:end]
         text = document_versions.c.text
         piece = func.substr(text, start + 1) if length is None else func.substr(text, start + 1, length)
-        return str((await self._version(tenant, document_id, version, piece.label("piece"))).piece)
+        return str((await self._version(tenant, document_id, version, piece.label("piece")))["piece"])
 
     async def versions(self, tenant: str, document_id: str | int) -> builtins.list[Version]:
         """The newest first."""
@@ -216,7 +225,10 @@ class Shelf:
             document = await find_document(connection, tenant, document_id)
             kept = select(*told).where(document_versions.c.document_id == document.id)
             rows = await connection.execute(kept.order_by(document_versions.c.version.desc()))
-            return [Version(**row, in_force=row["version"] == document.version) for row in rows.mappings()]
+            found = [
+                opened(connection, document_versions, row, (document.id, row["version"])) for row in rows.mappings()
+            ]
+            return [Version(**row, in_force=row["version"] == document.version) for row in found]
 
     async def set_stage(self, document_id: str, stage: Stage, *, version: int | None = None) -> None:
         """What is being done with the newest version; "": all is done, it is ready. Of a failed one nothing changes.
@@ -249,10 +261,11 @@ class Shelf:
             row = (await connection.execute(changed.returning(documents.c.tenant, documents.c.workspace_id))).first()
             if row is None:
                 return False
+            text = sealed(connection, document_versions, (document_id, version), {"text": storable(reading.text)})
             await connection.execute(
                 update(document_versions)
                 .where(document_versions.c.document_id == document_id, document_versions.c.version == version)
-                .values(text=storable(reading.text), pages=reading.pages, passages=len(reading.pieces), **kind)
+                .values(**text, pages=reading.pages, passages=len(reading.pieces), **kind)
             )
             await connection.execute(delete(passages).where(passages.c.document_id == document_id))
             whose = {
@@ -269,7 +282,8 @@ class Shelf:
         async with self._store.write() as connection:
             await self._lock(connection, documents.c.id == document_id)
             failed = self._change(document_id, version)
-            await connection.execute(failed.values(status="failed", stage="", error=storable(message)))
+            told = sealed(connection, documents, (document_id,), {"error": storable(message)})
+            await connection.execute(failed.values(status="failed", stage="", **told))
 
     async def statistics(self, tenant: str, workspace_id: str | None = None) -> Statistics:
         async with self._store.read() as connection:
@@ -279,7 +293,7 @@ class Shelf:
         """Of all tenants, the oldest first: what was being read when the process ended."""
         async with self._store.read() as connection:
             waiting = select_documents().where(documents.c.status == "processing").order_by(documents.c.updated_ms)
-            return [document_of(row) for row in (await connection.execute(waiting)).mappings()]
+            return [document_of(connection, row) for row in (await connection.execute(waiting)).mappings()]
 
     def _change(self, document_id: str, version: int | None = None) -> Update:
         """`updated_ms` grows with each change, whatever the clock does: caches are kept by it."""
@@ -288,7 +302,7 @@ class Shelf:
         change = update(documents).where(documents.c.id == document_id).values(updated_ms=later)
         return change if version is None else change.where(newest == version)
 
-    async def _version(self, tenant: str, document_id: str | int, version: int | None, *columns: Any) -> Any:
+    async def _version(self, tenant: str, document_id: str | int, version: int | None, *columns: Any) -> dict[str, Any]:
         async with self._store.read() as connection:
             document = await find_document(connection, tenant, document_id)
             wanted = (document.version or document.newest) if version is None else version
@@ -299,7 +313,7 @@ class Shelf:
             row = (await connection.execute(found)).first()
             if row is None:
                 raise UnknownItem("version")
-            return row
+            return opened(connection, document_versions, row._mapping, (document.id, wanted))
 
     async def _keep(self, connection: AsyncConnection, document_id: str, tenant: str, upload: _Upload) -> None:
         row = {
@@ -312,6 +326,7 @@ class Shelf:
             "content": upload.content,
             "created_ms": self._clock_ms(),
         }
+        row = sealed(connection, document_versions, (document_id, upload.version), row)
         await connection.execute(insert(document_versions).values(row))
 
     async def _drop_old(self, connection: AsyncConnection, document: Document) -> None:
@@ -343,7 +358,11 @@ async def _insert_passages(connection: AsyncConnection, whose: JsonObject, piece
             }
             for ordinal, piece in enumerate(pieces[start : start + _ROWS_AT_ONCE], start)
         ]
-        await connection.execute(insert(passages), rows)
+        await connection.execute(insert(passages), [_sealed(connection, row) for row in rows])
+
+
+def _sealed(connection: AsyncConnection, row: JsonObject) -> JsonObject:
+    return sealed(connection, passages, (row["document_id"], row["version"], row["ordinal"]), row)
 
 
 async def _digest(content: bytes) -> str:

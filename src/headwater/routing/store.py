@@ -17,6 +17,8 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from ..errors import ConfigError, InputError, RouteNotKept
+from ..integrity import file_sum
+from ..integrity.findings import Report
 from ..tables import RouteTable, read_table
 from .registry import Registry
 
@@ -41,9 +43,12 @@ class KeptRoute(NamedTuple):
     error: str | None = None
 
 
-class _File(msgspec.Struct):
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    """`sum`: of the routes as compact JSON; "" where there is none (a file of the first release, or made by hand)."""
+
     version: int
     routes: dict[str, object]
+    sum: str = ""
 
 
 class _Idle(NamedTuple):
@@ -119,7 +124,8 @@ class RouteStore:
         if self._path is None:
             return
         tables = {**self._own(), **{name: idle.table for name, idle in self._idle.items()}}
-        data = msgspec.json.format(msgspec.json.encode(_File(VERSION, dict(tables))), indent=2)
+        file = _File(VERSION, dict(tables), file_sum(msgspec.json.encode(tables)))
+        data = msgspec.json.format(msgspec.json.encode(file), indent=2)
         try:
             await asyncio.to_thread(_replace, self._path, data + b"\n")
         except OSError as exc:
@@ -138,6 +144,18 @@ class RouteStore:
         return {name: table for name, table, fixed in self._registry.routes() if not fixed}
 
 
+def check_routes(data_dir: Path, report: Report) -> None:
+    """Whether the file of the routes can be read, and is as it was written."""
+    path = data_dir / FILE_NAME
+    if not path.exists():
+        return
+    report.count("files")
+    try:
+        report.count("routes", len(_read(path)))
+    except ConfigError as exc:
+        report.find(path, "", exc.message)
+
+
 def _read(path: Path) -> dict[str, RouteTable]:
     """No file: no routes. Raises `ConfigError`."""
     try:
@@ -150,6 +168,8 @@ def _read(path: Path) -> dict[str, RouteTable]:
         raise ConfigError(f"{path} is damaged: {exc}") from exc
     if kept.version != VERSION:
         raise ConfigError(f"{path} is of version {kept.version}, which this release does not know")
+    if kept.sum and kept.sum != file_sum(msgspec.json.encode(kept.routes)):
+        raise ConfigError(f'{path} does not match its checksum: it is damaged; if you changed it, remove its "sum"')
     try:
         return {name: read_table(table, RouteTable, where=f"routes.{name}") for name, table in kept.routes.items()}
     except InputError as exc:

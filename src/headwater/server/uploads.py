@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from ..errors import BodyTooLarge, InputError
@@ -42,6 +42,12 @@ class Upload(NamedTuple):
     content: bytes
 
 
+class _InMemory(MultiPartParser):
+    """No document goes through a temporary file, where it would lie in plain text. Its size is bounded as a body's."""
+
+    spool_max_size = 2**62
+
+
 class Form(NamedTuple):
     """`fields`: text fields, and for a plain body its query parameters."""
 
@@ -55,9 +61,11 @@ async def read_form(request: Request, *, max_bytes: int) -> Form:
     if kind != "multipart/form-data":
         return await _plain(request, kind, max_bytes)
     try:
-        form = await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES)
-    except HTTPException as exc:
-        raise InputError(f"the form cannot be read: {exc.detail}") from exc
+        form = await _InMemory(
+            request.headers, request.stream(), max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD_BYTES
+        ).parse()
+    except MultiPartException as exc:
+        raise InputError(f"the form cannot be read: {exc.message}") from exc
     try:
         uploads = [await _read(each, max_bytes) for _, each in form.multi_items() if isinstance(each, UploadFile)]
         fields = {name: value for name, value in form.multi_items() if isinstance(value, str)}

@@ -21,10 +21,15 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 
+from ..encryption import Sealer, refuse_missing_keys
 from ..errors import ConfigError, HeadwaterError, StoreUnavailable
 from .cancelling import put_off_cancellations
 from .migrations import HEAD, upgrade
+from .sealing import OPTION, Seals
+from .sums import SUM_FUNCTION, row_sum
+from .tables import sealing
 from .texts import FOLD_FUNCTION, fold
+from .upsert import insert_into
 
 FILE_NAME = "chat.sqlite3"
 BUSY_TIMEOUT_S = 10
@@ -49,11 +54,17 @@ _REFUSALS = {
 class Store:
     """An open database. `read` and `write` give a connection inside a transaction; leaving with an error rolls back."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, seals: Seals | None = None) -> None:
         self._engine = engine
+        self.seals = seals or Seals()
         self._writing = asyncio.Lock() if self.is_sqlite else None
         # In memory there is one connection, and so one transaction at a time.
         self._reading = self._writing if isinstance(engine.pool, StaticPool) else None
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether what is written is sealed, so that the database cannot look into it."""
+        return self.seals.sealer is not None
 
     @property
     def is_sqlite(self) -> bool:
@@ -78,6 +89,11 @@ class Store:
                 connection = await plain.execution_options(headwater_writes=True)
                 async with connection.begin():
                     yield connection
+
+    async def note_key(self, name: str) -> None:
+        """Rows may be sealed with this key from now on; before the sealer adopts it."""
+        async with self.write() as connection:
+            await connection.execute(insert_into(connection, sealing).values(key=name).on_conflict_do_nothing())
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -121,11 +137,18 @@ def _with_known_options(url: URL) -> URL:
     return url.set(query={"ssl" if name == "sslmode" else name: value for name, value in url.query.items()})
 
 
-async def open_store(url: URL) -> Store:
-    """Open, and bring the schema up to date. Raises `ConfigError`, `StoreUnavailable`."""
-    engine = _engine(url)
+async def open_store(url: URL, sealer: Sealer | None = None) -> Store:
+    """Open, and bring the schema up to date. Raises `ConfigError`, `StoreUnavailable`.
+
+    `ConfigError` also where rows need a key that `sealer` does not have.
+    """
+    seals = Seals(sealer)
+    engine = _engine(url, seals)
+    if sealer is not None and engine.dialect.name == "sqlite":
+        event.listen(engine.sync_engine, "connect", _overwrite_all)
     try:
         await _prepare(engine)
+        await _check_keys(engine, sealer)
     except StoreUnavailable as exc:
         await engine.dispose()
         state = getattr(getattr(exc.__cause__, "orig", None), "sqlstate", None)
@@ -135,10 +158,11 @@ async def open_store(url: URL) -> Store:
     except BaseException:
         await engine.dispose()
         raise
-    return Store(engine)
+    return Store(engine, seals)
 
 
-def _engine(url: URL) -> AsyncEngine:
+def _engine(url: URL, seals: Seals) -> AsyncEngine:
+    options = {OPTION: seals}
     if url.get_backend_name() != "sqlite":
         try:
             return create_async_engine(
@@ -147,6 +171,7 @@ def _engine(url: URL) -> AsyncEngine:
                 pool_pre_ping=True,
                 pool_timeout=BUSY_TIMEOUT_S,
                 connect_args={"timeout": BUSY_TIMEOUT_S},
+                execution_options=options,
             )
         except ModuleNotFoundError as exc:
             raise ConfigError("database_url names PostgreSQL: install headwater[postgres]") from exc
@@ -156,10 +181,10 @@ def _engine(url: URL) -> AsyncEngine:
     in_memory = url.database in (None, "", ":memory:")
     if in_memory:
         # One connection, shared: each would else have a database of its own.
-        engine = create_async_engine(url, poolclass=StaticPool)
+        engine = create_async_engine(url, poolclass=StaticPool, execution_options=options)
     else:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(url, pool_size=POOL_SIZE, pool_timeout=BUSY_TIMEOUT_S)
+        engine = create_async_engine(url, pool_size=POOL_SIZE, pool_timeout=BUSY_TIMEOUT_S, execution_options=options)
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
@@ -179,6 +204,15 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
     connection.create_function(FOLD_FUNCTION, 1, fold, deterministic=True)
+    connection.create_function(SUM_FUNCTION, -1, row_sum, deterministic=True)
+
+
+def _overwrite_all(connection: DBAPIConnection, _record: object) -> None:
+    """What is deleted is overwritten with zeros; results that do not fit in memory stay there all the same."""
+    cursor = connection.cursor()
+    for pragma in ("secure_delete = ON", "temp_store = MEMORY"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -200,6 +234,16 @@ async def _prepare(engine: AsyncEngine) -> None:
                     # As BEGIN IMMEDIATE does in SQLite: of several that start at once, one makes the tables.
                     await connection.execute(select(func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
                 await connection.run_sync(upgrade)
+
+
+async def _check_keys(engine: AsyncEngine, sealer: Sealer | None) -> None:
+    """Refuse, or note the key that rows are sealed with from now on."""
+    with _mapped():
+        async with engine.connect() as connection:
+            names = sorted((await connection.execute(select(sealing.c.key))).scalars())
+        refuse_missing_keys("the chat backend's database", names, sealer)
+        if sealer is not None and sealer.ring.active.name not in names:
+            await Store(engine).note_key(sealer.ring.active.name)
 
 
 @asynccontextmanager

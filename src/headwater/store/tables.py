@@ -7,6 +7,8 @@ What it says, and what the migrations make, is compared by a test. Rules that ho
   whose ids are numbers (references 000 and 003).
 - Times are Unix milliseconds (`_ms`). JSON columns hold what their comment says. Deleting a row deletes what is in it.
 
+Which columns may be sealed is in `sealing`.
+
 The full-text index over passages is not here but in the migrations: it is what the two databases do differently.
 """
 
@@ -44,6 +46,8 @@ metadata = MetaData(
 # SQLite makes an automatic key of INTEGER only.
 _BigId = BigInteger().with_variant(Integer, "sqlite")
 ID, TENANT, SLUG, NAME = String(36), String(200), String(128), String(500)
+# Where it may be sealed, it is longer than what it says. SQLite has no lengths.
+SEALED_NAME = String(500).with_variant(Text(), "postgresql")
 
 
 def _key() -> Column[str]:
@@ -80,7 +84,7 @@ workspaces = Table(
     _tenant(),
     Column("number", BigInteger, nullable=False),
     Column("slug", SLUG, nullable=False),
-    Column("name", NAME, nullable=False),
+    Column("name", SEALED_NAME, nullable=False),
     # chat: general knowledge and documents. query: refuses where nothing was found.
     Column("mode", String(16), nullable=False, server_default="chat"),
     # "": the setting's.
@@ -110,7 +114,7 @@ threads = Table(
     Column("number", BigInteger, nullable=False),
     _belongs_to("workspaces"),
     Column("slug", SLUG, nullable=False),
-    Column("title", NAME, nullable=False, server_default=""),
+    Column("title", SEALED_NAME, nullable=False, server_default=""),
     # "" (none yet), user, model, words
     Column("title_source", String(16), nullable=False, server_default=""),
     # The message that the conversation goes on after; None: it has none yet.
@@ -171,7 +175,7 @@ documents = Table(
     _belongs_to("workspaces"),
     # Set: seen in this thread only.
     _belongs_to("threads", nullable=True),
-    Column("name", NAME, nullable=False),
+    Column("name", SEALED_NAME, nullable=False),
     Column("media_type", String(200), nullable=False),
     # The version in force: 0 while the first one is being read.
     Column("version", Integer, nullable=False, server_default="0"),
@@ -199,7 +203,7 @@ document_versions = Table(
     Column("document_id", ID, ForeignKey("documents.id", ondelete="CASCADE"), primary_key=True),
     Column("version", Integer, primary_key=True),
     _tenant(),
-    Column("sha256", String(64), nullable=False),
+    Column("sha256", String(64).with_variant(Text(), "postgresql"), nullable=False),
     Column("media_type", String(200), nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
@@ -297,3 +301,6 @@ started = Table(
     _time("at_ms"),
     Index(None, "at_ms"),
 )
+
+# The keys (by id) that rows may be sealed with: what a start asks the key ring for. See `sealing`.
+sealing = Table("sealing", metadata, Column("key", String(16), primary_key=True))

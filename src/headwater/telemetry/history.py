@@ -14,15 +14,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from ..integrity import sum_of
+from ..integrity.findings import Report, check_structure, opened
 from .windows import Row
 
 FILE_NAME = "metrics.sqlite3"
 
 _logger = logging.getLogger(__name__)
 _TABLE = "CREATE TABLE IF NOT EXISTS minutes (minute_ms INTEGER PRIMARY KEY, figures BLOB NOT NULL) STRICT"
-_SAVE = "INSERT INTO minutes VALUES (?, ?) ON CONFLICT (minute_ms) DO UPDATE SET figures = excluded.figures"
+# Later than the table: files of the first release have none, and no sum is no damage.
+_ADD_SUM = "ALTER TABLE minutes ADD COLUMN sum INTEGER"
+_HAS_SUM = "SELECT 1 FROM pragma_table_info('minutes') WHERE name = 'sum'"
+_SAVE = (
+    "INSERT INTO minutes (minute_ms, figures, sum) VALUES (?, ?, ?)"
+    " ON CONFLICT (minute_ms) DO UPDATE SET figures = excluded.figures, sum = excluded.sum"
+)
 _PRUNE = "DELETE FROM minutes WHERE minute_ms < ?"
-_READ = "SELECT minute_ms, figures FROM minutes WHERE minute_ms >= ? ORDER BY minute_ms"
+_READ = "SELECT minute_ms, figures, sum FROM minutes WHERE minute_ms >= ? ORDER BY minute_ms"
 _BUSY_S = 5.0
 
 T = TypeVar("T")
@@ -43,7 +51,10 @@ class History:
             return []  # nothing was ever kept; a start need not make the file
 
         def read(connection: sqlite3.Connection) -> list[Row]:
-            return [Row(minute_ms, bytes(data)) for minute_ms, data in connection.execute(_READ, (since_ms,))]
+            rows, damaged = rows_of(connection, since_ms)
+            if damaged:
+                _logger.error("%s: the figures of %d minutes are damaged, and left out", self._path, len(damaged))
+            return rows
 
         return await self._do(read) or []
 
@@ -52,7 +63,7 @@ class History:
 
         def save(connection: sqlite3.Connection) -> None:
             with connection:
-                connection.execute(_SAVE, row)
+                connection.execute(_SAVE, (*row, sum_of(row)))
                 connection.execute(_PRUNE, (prune_before_ms,))
 
         await self._do(save)
@@ -91,9 +102,42 @@ class History:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute(_TABLE)
+                make_schema(connection)
             except BaseException:
                 connection.close()
                 raise
             self._connection = connection
         return work(self._connection)
+
+
+def make_schema(connection: sqlite3.Connection) -> None:
+    """Of an empty file, or of one of an earlier release."""
+    connection.execute(_TABLE)
+    if connection.execute(_HAS_SUM).fetchone() is None:
+        connection.execute(_ADD_SUM)
+
+
+def rows_of(connection: sqlite3.Connection, since_ms: int) -> tuple[list[Row], list[int]]:
+    """The minutes that are as they were kept, oldest first, and those that are not."""
+    good: list[Row] = []
+    damaged: list[int] = []
+    for minute_ms, data, total in connection.execute(_READ, (since_ms,)):
+        row = Row(minute_ms, bytes(data))
+        if total in (None, sum_of(row)):
+            good.append(row)
+        else:
+            damaged.append(minute_ms)
+    return good, damaged
+
+
+def check_figures(data_dir: Path, report: Report) -> None:
+    """Nobody may write meanwhile. Changes nothing."""
+    path = data_dir / FILE_NAME
+    with opened(path, report) as db:
+        if db is None:
+            return
+        check_structure(db, path, report, make_schema)
+        good, damaged = rows_of(db, 0)
+        report.count("minutes", len(good))
+        for minute_ms in damaged:
+            report.find(path, f"minutes {minute_ms}", "the figures do not match their checksum")

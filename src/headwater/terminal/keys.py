@@ -25,6 +25,7 @@ from ..identity.bodies import KeyOrder, Rotation, read_body
 from ..identity.cards import KeyCard, key_card, with_secret
 from ..identity.clock import SystemClock
 from ..identity.records import ApiKeys
+from ..runtime_encryption import open_sealer
 from ..store import Store, open_store
 from ..store.database import database_url
 from .exits import FINE
@@ -139,7 +140,7 @@ async def _database(settings: Settings) -> AsyncIterator[_Opened]:
     configured = settings.database_url.get_secret_value() if settings.database_url is not None else None
     if configured is None and settings.log == "memory":
         raise ConfigError("with log = memory the keys live in the server's memory: make them by POST /v1/keys there")
-    store = await open_store(database_url(configured, settings.data_dir))
+    store = await open_store(database_url(configured, settings.data_dir), open_sealer(settings))
     try:
         # An address may hold a password.
         yield _Opened(store, str(settings.data_dir) if configured is None else "the database of database_url")

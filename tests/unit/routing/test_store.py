@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from headwater.errors import ConfigError, InputError, RouteFixed, RouteNotKept, UnknownRoute
+from headwater.integrity import file_sum
+from headwater.integrity.findings import Report
 from headwater.request import ChatRequest
 from headwater.routing import Registry
-from headwater.routing.store import FILE_NAME, KeptRoute, RouteStore
+from headwater.routing.store import FILE_NAME, KeptRoute, RouteStore, check_routes
 from headwater.streams.ports import Producer
 from headwater.tables import Price, RouteTable, Target
 
@@ -85,7 +87,23 @@ async def test_the_file_is_its_owner_s_alone_and_nothing_is_left_beside_it(path:
     await store.set("r", table("a"))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(path.parent) == [FILE_NAME]
-    assert json.loads(path.read_text()) == {"version": 1, "routes": {"r": {"targets": [{"provider": "a"}]}}}
+    routes = {"r": {"targets": [{"provider": "a"}]}}
+    whole = {"version": 1, "routes": routes, "sum": file_sum(json.dumps(routes, separators=(",", ":")).encode())}
+    assert json.loads(path.read_text()) == whole
+
+
+async def test_a_file_that_is_not_as_it_was_written_is_refused(path: Path) -> None:
+    await (await opened(path, "a", "b")).set("r", table("a"))
+    path.write_bytes(path.read_bytes().replace(b'"a"', b'"b"'))
+    with pytest.raises(ConfigError, match=r'does not match its checksum.*remove its "sum"'):
+        await opened(path, "a", "b")
+    report = Report()
+    check_routes(path.parent, report)
+    assert [finding.file for finding in report.findings] == [FILE_NAME]
+    kept = json.loads(path.read_text())
+    del kept["sum"]
+    path.write_text(json.dumps(kept))
+    assert [each.name for each in (await opened(path, "a", "b")).routes()] == ["r"]
 
 
 async def test_without_a_file_routes_live_as_long_as_the_process(tmp_path: Path) -> None:

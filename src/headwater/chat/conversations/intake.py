@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from ...events import JsonObject
 from ...ids import new_stream_id
 from ...store import Store, tables
 from ...store.numbers import take_numbers
+from ...store.sealing import sealed
 from ..records import Imported, Thread
 from .checks import check_metadata, check_name
 from .rows import check_workspace, columns_of
@@ -39,8 +42,12 @@ async def insert_imported(
             rows = _rows(imported, ids, first=first, now_ms=now_ms)
             for start in range(0, len(rows), ROWS_AT_ONCE):
                 some = [own | row for row in rows[start : start + ROWS_AT_ONCE]]
-                await connection.execute(tables.messages.insert(), some)
+                await connection.execute(tables.messages.insert(), [_sealed(connection, row) for row in some])
     return await threads.get(tenant, thread.id)
+
+
+def _sealed(connection: AsyncConnection, row: JsonObject) -> JsonObject:
+    return sealed(connection, tables.messages, (row["id"],), row)
 
 
 def _rows(imported: Imported, ids: list[str], *, first: int, now_ms: int) -> list[JsonObject]:

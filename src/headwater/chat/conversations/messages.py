@@ -18,10 +18,11 @@ from ...events import JsonObject
 from ...ids import new_stream_id
 from ...store import Store, tables
 from ...store.numbers import take_numbers
+from ...store.sealing import sealed
 from ..records import Message, Role, Settled, Siblings, Thread, Turn
 from .branches import above, below, newest, siblings_of
 from .checks import check_metadata, check_name, is_possible
-from .rows import columns_of, message_of, messages_of, running_streams, the_thread
+from .rows import columns_of, message_of, messages_of, running_streams, sealed_message, the_thread
 
 _table, _threads = tables.messages, tables.threads
 
@@ -67,7 +68,7 @@ class Messages:
             blank = _new(thread, now_ms, number, parent_id, "assistant")
             answer = replace(blank, status="streaming", stream_id=stream_id, model=model, finished_ms=None)
             made = [message for message in (question, answer) if message is not None]
-            await connection.execute(_table.insert(), [columns_of(message) for message in made])
+            await connection.execute(_table.insert(), [sealed_message(connection, message) for message in made])
             await _go_on(connection, thread, answer.id, now_ms)
         return Turn(_as_stored(question) if question else None, answer, thread.leaf_id)
 
@@ -113,7 +114,7 @@ class Messages:
             number = await take_numbers(connection, tenant, "messages")
             blank = _new(thread, now_ms, number, parent_id, role)
             message = replace(blank, content=content, parts=list(parts), model=model, metadata=kept)
-            await connection.execute(_table.insert().values(**columns_of(message)))
+            await connection.execute(_table.insert().values(**sealed_message(connection, message)))
             await _go_on(connection, thread, message.id, now_ms)
         return _as_stored(message)
 
@@ -199,11 +200,13 @@ class Messages:
             lock = select(_threads.c.id).where(_threads.c.id.in_(within)).with_for_update()
             if (await connection.execute(lock)).first() is None:
                 return None
-            statement = update(_table).where(_table.c.stream_id == stream_id, _table.c.status == "streaming")
-            row = (await connection.execute(statement.values(**_settled(settled)).returning(_table))).first()
-            if row is None:
+            its = (_table.c.stream_id == stream_id) & (_table.c.status == "streaming")
+            message_id = (await connection.execute(select(_table.c.id).where(its))).scalar()
+            if message_id is None:
                 return None
-            message = message_of(row)
+            values = sealed(connection, _table, (message_id,), _settled(settled))
+            changed = update(_table).where(_table.c.id == message_id).values(**values).returning(_table)
+            message = message_of(connection, (await connection.execute(changed)).one())
             active = update(_threads).where(
                 _threads.c.id == message.thread_id, _threads.c.updated_ms < settled.finished_ms
             )

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ...errors import UnknownItem
 from ...events import Error, JsonObject, Source, Usage
 from ...store import tables
+from ...store.sealing import opened, sealed
 from ...store.texts import storable, storable_json
 from ..records import ImportedMessage, Message, Settled, Thread, Workspace
 from .checks import is_possible
@@ -32,16 +33,16 @@ def select_threads() -> Select[Any]:
     return select(_threads, _COUNT.label("messages"))
 
 
-def workspace_of(row: Row[Any]) -> Workspace:
-    return Workspace(**row._mapping)
+def workspace_of(connection: AsyncConnection, row: Row[Any]) -> Workspace:
+    return Workspace(**opened(connection, tables.workspaces, row._mapping))
 
 
-def thread_of(row: Row[Any]) -> Thread:
-    return Thread(**row._mapping)
+def thread_of(connection: AsyncConnection, row: Row[Any]) -> Thread:
+    return Thread(**opened(connection, _threads, row._mapping))
 
 
-def message_of(row: Row[Any]) -> Message:
-    values = dict(row._mapping)
+def message_of(connection: AsyncConnection, row: Row[Any]) -> Message:
+    values = opened(connection, _messages, row._mapping)
     for name, kind in (("error", Error), ("usage", Usage), ("sources", list[Source])):
         if values[name]:
             values[name] = msgspec.convert(values[name], kind)
@@ -51,6 +52,11 @@ def message_of(row: Row[Any]) -> Message:
 def columns_of(record: Message | Settled | ImportedMessage) -> JsonObject:
     """The record's fields as columns, with texts and JSON as both databases take them."""
     return {name: _stored(getattr(record, name)) for name in record.__struct_fields__}
+
+
+def sealed_message(connection: AsyncConnection, message: Message) -> JsonObject:
+    """The message's row."""
+    return sealed(connection, _messages, (message.id,), columns_of(message))
 
 
 def _stored(value: object) -> object:
@@ -66,7 +72,7 @@ async def the_thread(connection: AsyncConnection, tenant: str, thread_id: str, *
         if lock:
             statement = statement.with_for_update(of=_threads)
         if row := (await connection.execute(statement)).one_or_none():
-            return thread_of(row)
+            return thread_of(connection, row)
     raise UnknownItem("thread")
 
 
@@ -94,4 +100,5 @@ async def running_streams(
 
 
 async def messages_of(connection: AsyncConnection, statement: Select[Any]) -> list[Message]:
-    return list(map(message_of, cast(Sequence[Row[Any]], (await connection.execute(statement)).all())))
+    rows = cast(Sequence[Row[Any]], (await connection.execute(statement)).all())
+    return [message_of(connection, row) for row in rows]

@@ -13,6 +13,7 @@ from ...events import JsonObject
 from ...ids import new_stream_id
 from ...store import Store, tables
 from ...store.numbers import MAX_NUMBER, hold_numbers, reserve_number, take_numbers
+from ...store.sealing import sealed
 from ..records import Thread, TitleSource
 from .checks import check_limit, check_metadata, check_name, is_possible
 from .rows import check_workspace, running_streams, select_threads, the_thread, thread_of
@@ -81,8 +82,8 @@ class Threads:
         if is_possible(ref) and is_possible(workspace_id or ""):
             async with self._store.read() as connection:
                 row = (await connection.execute(statement.limit(1))).first()
-            if row is not None:
-                return thread_of(row)
+                if row is not None:
+                    return thread_of(connection, row)
         raise UnknownItem("thread")
 
     async def find_or_create(self, tenant: str, workspace_id: str, slug: str) -> Thread:
@@ -123,8 +124,7 @@ class Threads:
                 cursor = await the_thread(connection, tenant, before)
                 statement = statement.where(order < (cursor.updated_ms, cursor.id))
             statement = statement.order_by(_table.c.updated_ms.desc(), _table.c.id.desc()).limit(limit)
-            rows = (await connection.execute(statement)).all()
-        return [thread_of(row) for row in rows]
+            return [thread_of(connection, row) for row in (await connection.execute(statement)).all()]
 
     async def count(self, tenant: str) -> int:
         statement = select(func.count()).select_from(_table).where(_table.c.tenant == tenant)
@@ -147,8 +147,7 @@ class Threads:
         A title of "" is none, whoever gave it. Raises `InputError`, `NameTaken`, `UnknownItem`.
         """
         values: JsonObject = {}
-        if title is not None:
-            values |= _if_not_outranked(titled(title, title_source), title_source)
+        named = {} if title is None else titled(title, title_source)
         if model is not None:
             values["model"] = check_name(model, param="model")
         if metadata is not None:
@@ -162,6 +161,8 @@ class Threads:
             if slug is not None and await _is_taken(connection, thread.workspace_id, slug, but=thread_id):
                 raise NameTaken(f"the slug {slug} is in use", param="slug")
             values["updated_ms"] = max(self._clock_ms(), thread.updated_ms)
+            values = sealed(connection, _table, (thread_id,), values)
+            values |= _if_not_outranked(sealed(connection, _table, (thread_id,), named), title_source)
             await connection.execute(update(_table).where(_table.c.id == thread_id).values(**values))
             return await the_thread(connection, tenant, thread_id)
 
@@ -199,11 +200,13 @@ class Threads:
         now_ms = self._clock_ms()
         thread_id = new_stream_id(now_ms)
         if not values["slug"]:
-            base = slug_of(str(values["title"]), otherwise=thread_id)
+            # What a title says must not stand in a slug either, where titles are encrypted.
+            title = "" if self._store.encrypted else str(values["title"])
+            base = slug_of(title, otherwise=thread_id)
             values = values | {"slug": await free_slug(base, lambda made: _is_taken(connection, workspace_id, made))}
         times = {"created_ms": now_ms, "updated_ms": now_ms}
         row = times | values | {"id": thread_id, "tenant": tenant, "workspace_id": workspace_id}
-        await connection.execute(_table.insert().values(**row))
+        await connection.execute(_table.insert().values(**sealed(connection, _table, (thread_id,), row)))
         return await the_thread(connection, tenant, thread_id)
 
     async def _find_or_create(
@@ -218,13 +221,13 @@ class Threads:
         statement = select_threads().where(_table.c.tenant == tenant, wanted)
         async with self._store.read() as connection:
             row = (await connection.execute(statement)).one_or_none()
-        if row is not None:
-            return thread_of(row)
+            if row is not None:
+                return thread_of(connection, row)
         async with self._store.write() as connection:
             await check_workspace(connection, tenant, workspace_id)
             await hold_numbers(connection, tenant, "threads")
             if row := (await connection.execute(statement)).one_or_none():
-                return thread_of(row)
+                return thread_of(connection, row)
             taken = await self._number(connection, tenant, number)
             values = titled("", "") | {"slug": slug, "number": taken, "metadata": {}}
             return await self.insert(connection, tenant, workspace_id, values)

@@ -13,6 +13,7 @@ from ...errors import NameTaken, UnknownItem
 from ...ids import new_stream_id
 from ...store import Store, tables
 from ...store.numbers import hold_numbers, take_numbers
+from ...store.sealing import sealed
 from ..records import Workspace, WorkspaceChanges, WorkspaceFields
 from .checks import MAX_PAGE, check_fields, check_limit, check_name, is_possible
 from .rows import running_streams, workspace_of
@@ -39,9 +40,9 @@ class Workspaces:
         async with self._store.write() as connection:
             number = await take_numbers(connection, tenant, "workspaces")
             if slug is None:
-                slug = await free_slug(
-                    slug_of(name, otherwise="workspace"), lambda made: _is_taken(connection, tenant, made)
-                )
+                # What a name says must not stand in a slug either, where names are encrypted.
+                base = slug_of("" if self._store.encrypted else name, otherwise="workspace")
+                slug = await free_slug(base, lambda made: _is_taken(connection, tenant, made))
             elif await _is_taken(connection, tenant, slug):
                 raise NameTaken(f"the slug {slug} is in use", param="slug")
             return await self._insert(connection, tenant, number, {"name": name, "slug": slug, **values})
@@ -76,7 +77,7 @@ class Workspaces:
         statement = select(_table).where(_table.c.tenant == tenant, _table.c.number > after)
         async with self._store.read() as connection:
             rows = (await connection.execute(statement.order_by(_table.c.number).limit(limit))).all()
-        return [workspace_of(row) for row in rows]
+            return [workspace_of(connection, row) for row in rows]
 
     async def newest(self, tenant: str, *, limit: int, before: str | None = None) -> builtins.list[Workspace]:
         """Newest first. `before`: the id or slug of the last one that the caller has.
@@ -89,7 +90,7 @@ class Workspaces:
             statement = statement.where(_table.c.number < (await self.get(tenant, before)).number)
         async with self._store.read() as connection:
             rows = (await connection.execute(statement.order_by(_table.c.number.desc()).limit(limit))).all()
-        return [workspace_of(row) for row in rows]
+            return [workspace_of(connection, row) for row in rows]
 
     async def count(self, tenant: str) -> int:
         statement = select(func.count()).select_from(_table).where(_table.c.tenant == tenant)
@@ -107,11 +108,12 @@ class Workspaces:
                 await hold_numbers(connection, tenant, "workspaces")
                 if await _is_taken(connection, tenant, slug, but=workspace_id):
                     raise NameTaken(f"the slug {slug} is in use", param="slug")
+            values = sealed(connection, _table, (workspace_id,), values)
             statement = update(_table).where(_its(tenant, workspace_id)).values(**values, updated_ms=self._clock_ms())
             row = (await connection.execute(statement.returning(_table))).one_or_none()
-        if row is None:
-            raise UnknownItem("workspace")
-        return workspace_of(row)
+            if row is None:
+                raise UnknownItem("workspace")
+            return workspace_of(connection, row)
 
     async def delete(self, tenant: str, workspace_id: str) -> builtins.list[str]:
         """With its threads, messages and documents; the streams that were still at work in it. Raises `UnknownItem`."""
@@ -131,9 +133,11 @@ class Workspaces:
         self, connection: AsyncConnection, tenant: str, number: int, values: dict[str, object]
     ) -> Workspace:
         now_ms = self._clock_ms()
-        values = {"metadata": {}, **values, "id": new_stream_id(now_ms), "tenant": tenant, "number": number}
+        workspace_id = new_stream_id(now_ms)
+        values = {"metadata": {}, **values, "id": workspace_id, "tenant": tenant, "number": number}
+        values = sealed(connection, _table, (workspace_id,), values)
         statement = _table.insert().values(**values, created_ms=now_ms, updated_ms=now_ms).returning(_table)
-        return workspace_of((await connection.execute(statement)).one())
+        return workspace_of(connection, (await connection.execute(statement)).one())
 
 
 def _its(tenant: str, workspace_id: str) -> ColumnElement[bool]:
@@ -148,7 +152,7 @@ async def _is_taken(connection: AsyncConnection, tenant: str, slug: str, *, but:
 
 async def _find_slug(connection: AsyncConnection, tenant: str, slug: str) -> Workspace | None:
     row = (await connection.execute(select(_table).where(_table.c.tenant == tenant, _table.c.slug == slug))).first()
-    return None if row is None else workspace_of(row)
+    return None if row is None else workspace_of(connection, row)
 
 
 async def _find(connection: AsyncConnection, tenant: str, ref: str | int) -> Workspace | None:
@@ -159,4 +163,4 @@ async def _find(connection: AsyncConnection, tenant: str, ref: str | int) -> Wor
         # A slug may look like another workspace's id; the id comes first.
         statement = statement.where(or_(_table.c.id == ref, _table.c.slug == ref)).order_by(_table.c.id != ref)
     row = (await connection.execute(statement.limit(1))).first()
-    return None if row is None else workspace_of(row)
+    return None if row is None else workspace_of(connection, row)

@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...errors import InputError, ProviderError, UnknownItem
 from ...store import Store
+from ...store.sealing import opened
 from ...store.tables import documents, passages
 from ..embedding.ports import Embedder
 from ..records import Found, Query, Results, Scope, Way
@@ -23,7 +24,7 @@ from ..rows import is_in_force, is_referred, is_visible
 from ..settings import DocumentSettings
 from . import fusion
 from .filters import Filter
-from .lexical import weigh, words_in
+from .lexical import Words, weigh, words_in
 from .vectorizing import Vectorizing
 from .words import words_of
 
@@ -61,7 +62,7 @@ class Searcher:
         self._embedder = embedder
         self._settings = settings or DocumentSettings()
         self._monotonic_s = monotonic_s
-        self._words = words_in(is_sqlite=store.is_sqlite)
+        self._words = _words_in(store, self._settings)
         self._index: VectorIndex | None = None
         self._resting_until_s = float("-inf")
         self._resting_problem = ""
@@ -100,11 +101,11 @@ class Searcher:
             .limit(max(0, limit_characters))
         )
         async with self._store.read() as connection:
-            every = _within([_found(row, 1.0) for row in (await connection.execute(rows)).mappings()], limit_characters)
+            every = _within(await _all(connection, rows), limit_characters)
             if confidential or not any(one.confidential for one in every):
                 return Results(every, ways=())
             public = rows.where(documents.c.confidential.is_(False))
-            shown = [_found(row, 1.0) for row in (await connection.execute(public)).mappings()]
+            shown = await _all(connection, public)
             return Results(_within(shown, limit_characters), sum(one.confidential for one in every), ways=())
 
     async def embed_document(self, document_id: str, version: int, on_progress: Callable[[int, int], None]) -> int:
@@ -189,6 +190,14 @@ class Searcher:
         return Results(found, withheld, ways, question.problem)
 
 
+def _words_in(store: Store, settings: DocumentSettings) -> Words:
+    if not store.encrypted:
+        return words_in(is_sqlite=store.is_sqlite)
+    from .memory import MemoryWords
+
+    return MemoryWords(max_bytes=settings.lexical_cache_bytes)
+
+
 def _check(query: Query) -> None:
     """Raises `InputError`."""
     if not 1 <= query.limit <= MAX_RESULTS:
@@ -236,11 +245,19 @@ def _select_found() -> Any:
         documents.c.confidential,
         documents.c.pinned,
         passages.c.version,
+        passages.c.ordinal,
     ).join_from(passages, documents, is_in_force)
 
 
-def _found(row: Any, score: float) -> Found:
-    return Found(**row, score=score)
+def _found(connection: AsyncConnection, row: RowMapping, score: float) -> Found:
+    plain = opened(connection, passages, row)
+    del plain["ordinal"]
+    named = opened(connection, documents, {"name": row["document_name"]}, (row["document_id"],))
+    return Found(**plain | {"document_name": named["name"]}, score=score)
+
+
+async def _all(connection: AsyncConnection, rows: Any) -> list[Found]:
+    return [_found(connection, row, 1.0) for row in (await connection.execute(rows)).mappings()]
 
 
 def _weighed(hits: Sequence[Hit]) -> list[tuple[int, float]]:
@@ -253,7 +270,7 @@ async def _load(
     connection: AsyncConnection, scope: Scope, ids: Sequence[int], scores: Mapping[int, float]
 ) -> dict[int, Found]:
     rows = await connection.execute(_select_found().where(passages.c.id.in_(ids), is_visible(scope)))
-    return {row["passage_id"]: _found(row, scores[row["passage_id"]]) for row in rows.mappings()}
+    return {row["passage_id"]: _found(connection, row, scores[row["passage_id"]]) for row in rows.mappings()}
 
 
 def _within(ordered: Sequence[Found], limit_characters: int) -> list[Found]:

@@ -9,6 +9,7 @@ from sqlalchemy import and_, case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...store import Store
+from ...store.sealing import opened, sealed
 from ...store.tables import documents, embeddings, passages
 from ...store.upsert import insert_into
 from ..embedding.ports import Embedder
@@ -73,7 +74,7 @@ class Vectorizing:
             .where(*allowed)
         )
         batch = (
-            select(passages.c.id, passages.c.section, passages.c.text)
+            select(passages.c.id, passages.c.section, passages.c.text, passages.c.ordinal)
             .join_from(documents, passages, is_in_force)
             .outerjoin(embeddings, self._has_vector)
             .where(*allowed, embeddings.c.passage_id.is_(None))
@@ -82,16 +83,16 @@ class Vectorizing:
         )
         async with self._store.read() as connection:
             total, done = (await connection.execute(whole)).one()
-            return (await connection.execute(batch)).all(), done, total
+            rows = (await connection.execute(batch)).mappings().all()
+            plain = [opened(connection, passages, row, (document_id, version, row["ordinal"])) for row in rows]
+            return [(row["id"], row["section"], row["text"]) for row in plain], done, total
 
     async def _keep(self, document_id: str, ids: Sequence[int], vectors: Sequence[bytes]) -> int:
         """How many passages there still are, which have their vector then."""
         async with self._store.write() as connection:
             there = await _still_there(connection, document_id, ids)
             rows = [
-                {"passage_id": id_, "model": self._embedder.name, "vector": vector}
-                for id_, vector in zip(ids, vectors, strict=True)
-                if id_ in there
+                self._row(connection, id_, vector) for id_, vector in zip(ids, vectors, strict=True) if id_ in there
             ]
             if rows:
                 await connection.execute(insert_into(connection, embeddings).on_conflict_do_nothing(), rows)
@@ -101,6 +102,11 @@ class Vectorizing:
                     update(documents).where(documents.c.id == document_id).values(updated_ms=stamp)
                 )
             return len(rows)
+
+    def _row(self, connection: AsyncConnection, passage_id: int, vector: bytes) -> dict[str, Any]:
+        key = (passage_id, self._embedder.name)
+        row = {"passage_id": passage_id, "model": self._embedder.name, "vector": vector}
+        return sealed(connection, embeddings, key, row)
 
 
 async def _still_there(connection: AsyncConnection, document_id: str, ids: Sequence[int]) -> set[int]:

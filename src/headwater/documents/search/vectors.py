@@ -16,6 +16,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ...store.sealing import seals_of
 from ...store.tables import document_versions, documents, embeddings, passages
 from ..records import Scope
 from ..rows import is_in_force, is_visible
@@ -164,7 +165,12 @@ class VectorIndex:
                 full = len(found) == _BLOCK_ROWS
                 if found:
                     after = found[-1][0]
-                    yield _rows([row for row in found if len(row[2]) == 4 * length], length)
+                    plain = [(id_, number, self._opened(connection, id_, vector)) for id_, number, vector in found]
+                    yield _rows([row for row in plain if len(row[2]) == 4 * length], length)
+
+    def _opened(self, connection: AsyncConnection, passage_id: int, vector: bytes) -> bytes:
+        opened: bytes = seals_of(connection).open(embeddings, (passage_id, self._model), "vector", vector)
+        return opened
 
 
 def _numbered(scope: Scope, numbers: Sequence[int]) -> ColumnElement[bool]:

@@ -10,14 +10,16 @@ import msgspec
 
 from ...errors import LogError, SeqConflict
 from ...events import StreamId
-from ...streams.log import Append, StreamRecord
+from ...streams.log import Append, Ended, StreamRecord
 from ..refusals import ENDED, TAKEN
+from ..sealing import PLAIN, Seals
 from .database import ROWS_A_STATEMENT, execute_rows, json_list, sql, transaction
 from .index import Hot, Index
+from .sums import end_sum, segment_sum, state_sum, stream_sum
 
-_ROW_COLUMNS = 5
-_STREAM_COLUMNS = 14
-_END_COLUMNS = 5
+_ROW_COLUMNS = 6
+_STREAM_COLUMNS = 16
+_END_COLUMNS = 7
 
 
 class GroupCommit:
@@ -32,6 +34,7 @@ class GroupCommit:
         "_index",
         "_lookups",
         "_rows",
+        "_seals",
         "_settled",
         "_streams",
         "appends",
@@ -41,8 +44,11 @@ class GroupCommit:
         "outcomes",
     )
 
-    def __init__(self, index: Index, appends: Sequence[Append], settled: Callable[[GroupCommit], None]) -> None:
+    def __init__(
+        self, index: Index, appends: Sequence[Append], settled: Callable[[GroupCommit], None], seals: Seals = PLAIN
+    ) -> None:
         self.appends = appends
+        self._seals = seals
         self.outcomes: list[LogError | None] = [None] * len(appends)
         self.events = 0
         self.bytes = 0
@@ -60,6 +66,7 @@ class GroupCommit:
         index = self._index
         index.group += 1
         group, row, rows = index.group, index.next_row, self._rows
+        sealed = self._seals.sealer is not None
         for position, append in enumerate(self.appends):
             hot = index.hot.get(append.stream)
             if append.create is not None:
@@ -73,13 +80,13 @@ class GroupCommit:
             if hot is None:
                 continue
             hot.group = group
-            rows += (row, hot.num, append.expected_seq, append.count, append.segment)
+            num, seq, count, data = hot.num, append.expected_seq, append.count, append.segment
+            if sealed:
+                data = self._seals.seal(append.stream, "journal", data, seq, count)
+            rows += (row, num, seq, count, data, segment_sum(num, seq, count, data))
             row += 1
             if append.ended is not None:
-                size = hot.bytes + len(append.segment)
-                ended = msgspec.json.encode(append.ended)
-                next_seq = append.expected_seq + append.count
-                self._endings += (hot.num, next_seq, size, append.ended.finished_ms, ended)
+                self._begin_end(hot, append, append.ended)
 
     def work(self, db: sqlite3.Connection) -> None:
         for position in self._lookups:
@@ -101,7 +108,7 @@ class GroupCommit:
                     row += 1  # refused by the file; its row's number is left out
                     continue
                 index.hot[append.stream] = hot
-            size = len(append.segment)
+            size = len(append.segment) + self._seals.overhead_bytes
             hot.rows.append(row)
             hot.starts.append(hot.next_seq)
             hot.journal_bytes += size
@@ -128,10 +135,20 @@ class GroupCommit:
         num = self._index.next_num
         self._index.next_num += 1
         self._creates[num] = position
-        self._streams += (num, append.stream, new.created_ms, new.model, new.provider, new.dialect, new.owner)
-        self._streams += (new.linger_s, new.idempotency_key, new.fingerprint, new.boot, new.epoch)
-        self._streams += (len(new.request), new.request)
-        return Hot(num, append.stream, new.epoch, len(new.request))
+        names = (num, append.stream, new.created_ms, new.model, new.provider, new.dialect, new.owner)
+        terms = (float(new.linger_s), new.idempotency_key, new.fingerprint)
+        request = self._seals.seal(append.stream, "request", new.request) if new.request else b""
+        hot = Hot(num, append.stream, new.epoch, len(request))
+        self._streams += (*names, *terms, new.boot, new.epoch, len(request), request)
+        self._streams += (stream_sum((*names, *terms, request)), _state(hot))
+        return hot
+
+    def _begin_end(self, hot: Hot, append: Append, how: Ended) -> None:
+        size = hot.bytes + len(append.segment) + self._seals.overhead_bytes
+        ended = self._seals.seal(append.stream, "ended", msgspec.json.encode(how))
+        next_seq = append.expected_seq + append.count
+        self._endings += (hot.num, next_seq, size, how.finished_ms, ended)
+        self._endings += (end_sum(hot.num, next_seq, how.finished_ms, ended), _state(hot, size))
 
     def _write(self, db: sqlite3.Connection) -> None:
         rows, endings = self._rows, self._endings
@@ -169,20 +186,29 @@ def _refusal(append: Append, hot: Hot | None, next_seq: int = -1) -> SeqConflict
     return SeqConflict(append.expected_seq, next_seq)
 
 
+def _state(hot: Hot, size: int | None = None) -> int:
+    """Of an unfinished stream's row. `size`: of one that ends, with what the journal holds."""
+    size = hot.stored_bytes if size is None else size
+    return state_sum(hot.num, hot.epoch, hot.first_seq, hot.archived_seq, False, size)
+
+
 class AdvanceEpoch:
     def __init__(self, index: Index, stream: StreamId, boot: str) -> None:
         self._index = index
         self._stream = stream
         self._boot = boot
         self._num = 0
+        self._state = 0
 
     def begin(self) -> None:
         hot = self._index.hot.get(self._stream)
-        self._num = hot.num if hot is not None and not hot.ended else 0
+        if hot is not None and not hot.ended:
+            self._num = hot.num
+            self._state = state_sum(hot.num, hot.epoch + 1, hot.first_seq, hot.archived_seq, False, hot.stored_bytes)
 
     def work(self, db: sqlite3.Connection) -> None:
         if self._num:
-            db.execute(sql("advance_epoch"), (self._boot, self._num))
+            db.execute(sql("advance_epoch"), (self._boot, self._state, self._num))
             return
         found = db.execute(sql("next_seq"), (self._stream,)).fetchone()
         raise SeqConflict(found[0], found[0], ENDED) if found else SeqConflict(0, -1)
@@ -216,16 +242,17 @@ class Trim:
             found = db.execute(sql("stream_position"), (self._stream,)).fetchone()
             if found is None:
                 return
-            num, first_seq, next_seq, ended = found
+            num, first_seq, next_seq, ended, epoch, archived_seq, folded, size = found
             # What ended is final in the file; before the end only the index knows how far the stream has come.
             before = min(self._before, next_seq) if ended else self._before
             if before <= first_seq:
                 return
             (self._archive_bytes,) = db.execute(sql("trimmed_archive_bytes"), (num, before)).fetchone()
             (self._row_bytes,) = db.execute(sql("row_bytes"), (json_list(self._rows),)).fetchone()
-            removed = self._archive_bytes + (self._row_bytes if ended else 0)
+            size -= self._archive_bytes + (self._row_bytes if ended else 0)
+            state = state_sum(num, epoch, before, archived_seq, bool(folded), size)
             db.execute(sql("trim_archive"), (num, before))
-            db.execute(sql("trim_stream"), (before, removed, num))
+            db.execute(sql("trim_stream"), (before, size, state, num))
 
     def settle(self) -> None:
         hot = self._index.hot.get(self._stream)

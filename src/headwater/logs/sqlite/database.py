@@ -136,9 +136,15 @@ def open_reader(path: Path, durability: Durability) -> sqlite3.Connection:
 
 def _connect(path: Path, durability: Durability) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS)
+    # A text with a flipped bit fails its record's checksum, and must not fail the driver before.
+    db.text_factory = _decode
     with _closed_on_failure(db):
         _configure(db, durability)
     return db
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 @contextmanager
@@ -162,6 +168,11 @@ def _configure(db: sqlite3.Connection, durability: Durability) -> None:
     db.execute("PRAGMA secure_delete = FAST")
 
 
+def overwrite_all(db: sqlite3.Connection) -> None:
+    """From now on all that is deleted is overwritten with zeros, whatever it costs."""
+    db.execute("PRAGMA secure_delete = ON").fetchone()
+
+
 def _migrate(db: sqlite3.Connection, path: Path) -> None:
     migrations = _migrations()
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
@@ -170,9 +181,14 @@ def _migrate(db: sqlite3.Connection, path: Path) -> None:
             f"{path} was written by a newer release (schema {version}; this release knows {len(migrations)}): "
             "upgrade Headwater, or use another data_dir"
         )
-    for number in range(version + 1, len(migrations) + 1):
+    make_schema(db, version)
+
+
+def make_schema(db: sqlite3.Connection, version: int = 0) -> None:
+    """Bring a database from schema `version` (0: empty) to the newest."""
+    for number, migration in enumerate(_migrations()[version:], start=version + 1):
         with transaction(db):
-            for statement in _statements(migrations[number - 1]):
+            for statement in _statements(migration):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {number}")
 

@@ -12,8 +12,11 @@ from array import array
 from bisect import bisect_right
 from typing import NamedTuple
 
+from ...errors import LogCorrupt
 from ...events import StreamId
-from .database import snapshot, sql
+from .database import log_error, snapshot, sql
+from .rescue import rebuild_journal, repair_indexes, scan
+from .sums import is_at
 
 UNENDED = -1
 
@@ -98,7 +101,7 @@ def place_of(hot: Hot, position: int) -> Place:
 class Index:
     """All hot streams. `finished` are those that only wait to be folded."""
 
-    __slots__ = ("finished", "group", "hot", "next_num", "next_row", "oldest_row")
+    __slots__ = ("finished", "group", "hot", "lost", "next_num", "next_row", "oldest_row")
 
     def __init__(self) -> None:
         self.hot: dict[StreamId, Hot] = {}
@@ -107,6 +110,7 @@ class Index:
         self.next_row = 1
         self.oldest_row = 1  # no journal row has a lower id
         self.group = 0
+        self.lost = False  # rows of the journal are damaged, and nobody can say which streams lack them
 
     def forget(self, hot: Hot) -> None:
         del self.hot[hot.id]
@@ -118,16 +122,40 @@ class Index:
 
 
 def load_index(db: sqlite3.Connection) -> Index:
-    """Rebuild the index from the file: one scan of the journal, which holds hot streams and little else."""
+    """Rebuild the index from the file: one scan of the journal, which holds hot streams and little else.
+
+    What is damaged is left out and repaired as far as it goes; then `lost` tells. Raises `sqlite3.DatabaseError` where
+    the stream table itself cannot be read.
+    """
+    try:
+        index, damaged, rows = _load(db)
+    except sqlite3.DatabaseError as exc:
+        if not isinstance(log_error(exc), LogCorrupt):
+            raise
+        repair_indexes(db)
+        index, damaged, rows = _load(db)
+        index.lost = True
+    if damaged:
+        rebuild_journal(db, rows)
+        index, _, _ = _load(db)
+        index.lost = True
+    return index
+
+
+def _load(db: sqlite3.Connection) -> tuple[Index, list[int], array[int]]:
+    """With where the journal cannot be read, and the rows that can be, which are only told apart in that case."""
     index = Index()
+    damaged: list[int] = []
+    rows = array("q")
     with snapshot(db):
         by_num = _load_streams(db, index)
         last_num: int = db.execute(sql("last_num")).fetchone()[0]
-        oldest: int | None = None
         row = 0
-        for row, num, first_seq, count, size in db.execute(sql("journal_rows")):
-            if oldest is None:
-                oldest = row
+        for row, num, first_seq, count, size, total in scan(db, damaged):
+            rows.append(row)
+            if not _is_good(num, first_seq, count, total):
+                index.lost = True
+                continue
             # Rows of deleted streams linger until they are reclaimed: their numbers must not be given out again.
             last_num = max(last_num, num)
             hot = by_num.get(num)
@@ -135,12 +163,12 @@ def load_index(db: sqlite3.Connection) -> Index:
                 _load_row(hot, row, first_seq, count, size)
     index.next_num = last_num + 1
     index.next_row = row + 1
-    index.oldest_row = oldest if oldest is not None else index.next_row
+    index.oldest_row = rows[0] if rows else index.next_row
     for hot in index.finished.values():
         # While a stream is unfinished its row counts request and archive only; its end adds the journal's share.
         hot.stored_bytes -= hot.journal_bytes
         hot.end_seq = hot.starts[-1] if hot.starts else hot.next_seq
-    return index
+    return index, damaged, rows
 
 
 def _load_streams(db: sqlite3.Connection, index: Index) -> dict[int, Hot]:
@@ -153,6 +181,14 @@ def _load_streams(db: sqlite3.Connection, index: Index) -> dict[int, Hot]:
         if ended:
             index.finished[id] = hot
     return by_num
+
+
+def _is_good(num: object, first_seq: object, count: object, total: object) -> bool:
+    match num, first_seq, count, total:
+        case int(), int(), int(), int() | None:
+            return is_at(total, num, first_seq, count)
+        case _:
+            return False
 
 
 def _load_row(hot: Hot, row: int, first_seq: int, count: int, size: int) -> None:

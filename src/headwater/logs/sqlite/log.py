@@ -7,6 +7,7 @@ the index (what the loop knows) changes only after the file did, in the order in
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,17 +15,22 @@ from typing import TypeVar
 
 import msgspec
 
+from ...encryption import Sealer
 from ...errors import LogError, LogUnavailable
 from ...events import Seq, StreamId
 from ...streams.log import Append, Durability, Query, Slice, StreamRecord
+from ..sealing import Seals
 from ..watching import Watchers
 from .changes import AdvanceEpoch, Delete, GroupCommit, Trim
 from .index import place_of
+from .keys import UseKey
 from .reading import Row, Stale, read_slice, select_record, select_records
 from .retention import STREAMS_A_STEP, oldest_above
 from .storage import Storage
 from .turns import Turns
 from .upkeep import Limits, Upkeep
+
+_log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
@@ -50,9 +56,10 @@ class SqliteLog:
 
     def __init__(self, storage: Storage, limits: Limits) -> None:
         self._storage = storage
+        self._seals = storage.seals
         self._index = storage.index
         self._turns = Turns(storage.writer, storage.writing)
-        self._upkeep = Upkeep(self._index, self._turns, storage.keeper, storage.keeping, limits)
+        self._upkeep = Upkeep(self._index, self._turns, storage.keeper, storage.keeping, limits, storage.seals)
         self._watchers = Watchers()
         self._closing: asyncio.Task[None] | None = None
         self._commits = 0
@@ -62,45 +69,56 @@ class SqliteLog:
 
     @classmethod
     async def open(
-        cls, data_dir: Path, *, durability: Durability = "commit", limits: Limits | None = None
+        cls,
+        data_dir: Path,
+        *,
+        durability: Durability = "commit",
+        limits: Limits | None = None,
+        sealer: Sealer | None = None,
     ) -> SqliteLog:
         """Open the log in `data_dir`, which is made where there is none (mode 0700) and then owned by this process.
 
         `durability`: `commit` survives the death of the process, `fsync` that of the machine. Raises `LogInUse`,
-        `LogUnavailable` (read-only, full, written by a newer release) or `LogCorrupt`.
+        `LogUnavailable` (read-only, full, written by a newer release), `LogCorrupt`, and `ConfigError` where records
+        need a key that `sealer` does not have.
         """
         if durability == "memory":
             raise LogUnavailable("a log in a file cannot be of durability 'memory': use MemoryLog")
-        storage = Storage()
+        storage = Storage(Seals(sealer))
         await storage.open(data_dir, durability)
-        return cls(storage, limits or Limits())
+        log = cls(storage, limits or Limits())
+        if storage.index.lost:
+            await log._disown()
+        return log
 
     async def commit(self, appends: Sequence[Append]) -> Sequence[LogError | None]:
         """As `Log.commit`. Every refusal is a `SeqConflict`: also a taken id (`actual`: its next seq), a taken
         idempotency key (`actual` -1: there is no stream of this id), and an end (`actual`: the next seq).
         """
-        return await self._turns.commit(GroupCommit(self._index, appends, self._committed))
+        return await self._turns.commit(GroupCommit(self._index, appends, self._committed, self._seals))
 
     async def read(self, stream: StreamId, after: Seq, *, max_bytes: int) -> Slice | None:
         async def attempt() -> Slice | None:
             hot = self._index.hot.get(stream)
             place = None if hot is None else place_of(hot, after + 1)
             return await self._storage.reader.run(
-                lambda: read_slice(self._storage.reading, stream, after=after, max_bytes=max_bytes, place=place)
+                lambda: read_slice(
+                    self._storage.reading, stream, after=after, max_bytes=max_bytes, place=place, seals=self._seals
+                )
             )
 
         return await _until_fresh(attempt)
 
     async def get(self, stream: StreamId) -> StreamRecord | None:
         async def attempt() -> StreamRecord | None:
-            row = await self._storage.reader.run(lambda: select_record(self._storage.reading, stream))
+            row = await self._storage.reader.run(lambda: select_record(self._storage.reading, stream, self._seals))
             return None if row is None else self._record(row)
 
         return await _until_fresh(attempt)
 
     async def find(self, query: Query) -> list[StreamRecord]:
         async def attempt() -> list[StreamRecord]:
-            rows = await self._storage.reader.run(lambda: select_records(self._storage.reading, query))
+            rows = await self._storage.reader.run(lambda: select_records(self._storage.reading, query, self._seals))
             return [self._record(row) for row in rows]
 
         return await _until_fresh(attempt)
@@ -133,6 +151,10 @@ class SqliteLog:
         if self._closing is not None:
             raise LogUnavailable("the log is closed")
         return await self._upkeep.fold()
+
+    async def use_key(self, name: str) -> None:
+        """Note that records may be sealed with this key from now on; before the sealer adopts it."""
+        await self._turns.commit(UseKey(name))
 
     async def expire(self, *, now_ms: int, max_age_s: float | None, max_bytes: int | None) -> int:
         """As `SupportsMaintenance`. `max_bytes` counts requests and events as they are stored, compressed once they
@@ -187,6 +209,13 @@ class SqliteLog:
         # Ended since: as it stood before that, like the rest of the record.
         next_seq = max(hot.first_seq, hot.end_seq) if hot.ended else hot.next_seq
         return msgspec.structs.replace(record, epoch=hot.epoch, first_seq=hot.first_seq, next_seq=next_seq)
+
+    async def _disown(self) -> None:
+        """Events that viewers saw may be gone: no cursor of an unfinished stream may match what comes now."""
+        unfinished = [hot.id for hot in self._index.hot.values() if not hot.ended]
+        _log.error("events of these streams may be lost, they get a new epoch: %s", ", ".join(unfinished) or "none")
+        for stream in unfinished:
+            await self.advance_epoch(stream)
 
     async def _close(self) -> None:
         await self._turns.close()

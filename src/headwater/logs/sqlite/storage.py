@@ -6,9 +6,12 @@ import sqlite3
 from pathlib import Path
 
 from ...streams.log import Durability
-from .database import open_reader, open_writer
+from ..sealing import PLAIN, Seals
+from .database import open_reader, open_writer, overwrite_all
 from .index import Index, load_index
+from .keys import check_keys, note_key
 from .ownership import Ownership
+from .rescue import has_lost_commits
 from .worker import Worker
 
 FILE_NAME = "streams.db"
@@ -24,7 +27,8 @@ class Storage:
     keeping: sqlite3.Connection
     index: Index
 
-    def __init__(self) -> None:
+    def __init__(self, seals: Seals = PLAIN) -> None:
+        self.seals = seals
         self.writer = Worker("headwater-log-writer")
         self.reader = Worker("headwater-log-reader")
         self.keeper = Worker("headwater-log-keeper")
@@ -32,7 +36,7 @@ class Storage:
         self._connections: list[tuple[Worker, sqlite3.Connection]] = []
 
     async def open(self, data_dir: Path, durability: Durability) -> None:
-        """Raises `LogInUse`, `LogUnavailable` or `LogCorrupt`; then nothing is left open."""
+        """Raises `LogInUse`, `LogUnavailable`, `LogCorrupt` or `ConfigError`; then nothing is left open."""
         try:
             await self.writer.run(lambda: self._open(data_dir, durability))
         except BaseException:
@@ -48,8 +52,14 @@ class Storage:
     def _open(self, data_dir: Path, durability: Durability) -> None:
         self._ownership = Ownership(data_dir)
         path = data_dir / FILE_NAME
+        lost = has_lost_commits(path)
         self.writing = self._keep(self.writer, open_writer(path, durability))
+        check_keys(self.writing, self.seals.sealer)
+        if self.seals.sealer is not None:
+            overwrite_all(self.writing)
+            note_key(self.writing, self.seals.sealer.ring.active.name)
         self.index = load_index(self.writing)
+        self.index.lost = self.index.lost or lost
         self.reading = self._keep(self.reader, open_reader(path, durability))
         self.keeping = self._keep(self.keeper, open_reader(path, durability))
 

@@ -18,17 +18,19 @@ from typing import NamedTuple
 import msgspec
 
 from ...errors import LogCorrupt, LogError
+from ..sealing import PLAIN, Seals
 from ..segments import Piece, pack
 from .database import execute_rows, log_error, snapshot, sql, transaction
 from .index import Hot, Index
-from .reading import read_rows
+from .reading import opened_piece, read_rows
+from .sums import segment_sum, state_sum
 from .turns import Turns
 from .worker import Worker
 
 _log = logging.getLogger(__name__)
 
-_CHUNK_COLUMNS = 4
-_FOLD_COLUMNS = 4
+_CHUNK_COLUMNS = 5
+_FOLD_COLUMNS = 5
 _WAL_FRAME_BYTES = 4096 + 24  # https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 _RETRY_AFTER_S = 5.0
 
@@ -49,7 +51,16 @@ class Limits(msgspec.Struct, frozen=True):
 class Upkeep:
     """Belongs to the loop's thread. `keeping` is a connection of its own, used in `keeper` only."""
 
-    def __init__(self, index: Index, turns: Turns, keeper: Worker, keeping: sqlite3.Connection, limits: Limits) -> None:
+    def __init__(
+        self,
+        index: Index,
+        turns: Turns,
+        keeper: Worker,
+        keeping: sqlite3.Connection,
+        limits: Limits,
+        seals: Seals = PLAIN,
+    ) -> None:
+        self._seals = seals
         self._index = index
         self._turns = turns
         self._keeper = keeper
@@ -91,7 +102,7 @@ class Upkeep:
             count = 0
             while hots := self._due():
                 wanted = [_part(hot, self._limits.fold_bytes) for hot in hots]
-                packed = await self._keeper.run(lambda: _pack(self._keeping, wanted))  # noqa: B023 - awaited at once
+                packed = await self._keeper.run(lambda: _pack(self._keeping, wanted, self._seals))  # noqa: B023 - awaited at once
                 count += await self._turns.chore(_Fold(self._index, packed))
             needed = self._index.oldest_needed_row()
             while self._index.oldest_row < needed:
@@ -177,15 +188,20 @@ def _part(hot: Hot, max_bytes: int) -> _Part:
     return _Part(hot, hot.rows[:count], hot.starts[count] if count < len(hot.starts) else hot.next_seq)
 
 
-def _pack(db: sqlite3.Connection, parts: list[_Part]) -> list[_Packed]:
+def _pack(db: sqlite3.Connection, parts: list[_Part], seals: Seals = PLAIN) -> list[_Packed]:
     with snapshot(db):
-        return [_pack_one(db, part) for part in parts]
+        return [_pack_one(db, part, seals) for part in parts]
 
 
-def _pack_one(db: sqlite3.Connection, part: _Part) -> _Packed:
+def _pack_one(db: sqlite3.Connection, part: _Part, seals: Seals = PLAIN) -> _Packed:
     try:
-        pieces = read_rows(db, part.hot.num, part.rows)
-        return _Packed(part, list(pack(pieces)), sum(len(piece.data) for piece in pieces))
+        stored, stream = read_rows(db, part.hot.num, part.rows), part.hot.id
+        chunks = pack(opened_piece(piece, stream, seals) for piece in stored)
+        sealed = [
+            chunk._replace(data=seals.seal(stream, "archive", chunk.data, chunk.first_seq, chunk.events))
+            for chunk in chunks
+        ]
+        return _Packed(part, sealed, sum(len(piece.data) for piece in stored))
     except LogCorrupt:
         return _Packed(part, None, 0)
     except sqlite3.DatabaseError as exc:
@@ -217,8 +233,9 @@ class _Fold:
             folded = hot.ended and len(part.rows) == len(hot.rows)
             rest = hot.journal_bytes - journal_bytes if hot.ended else 0
             for chunk in chunks:
-                self._chunks += (hot.num, *chunk)
-            self._streams += (hot.num, part.end_seq, folded, size + rest)
+                self._chunks += (hot.num, *chunk, segment_sum(hot.num, *chunk))
+            state = state_sum(hot.num, hot.epoch, hot.first_seq, part.end_seq, folded, size + rest)
+            self._streams += (hot.num, part.end_seq, folded, size + rest, state)
 
     def work(self, db: sqlite3.Connection) -> None:
         with transaction(db):

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Connection
 
 from ...errors import ConfigError
 
-HEAD = "0001"
+HEAD = "0003"
 
 
 def upgrade(connection: Connection) -> None:

@@ -58,7 +58,7 @@ def test_settings_of_a_connection(tmp_path: Path, durability: Durability, level:
         assert pragma("wal_autocheckpoint") == 0
         assert pragma("auto_vacuum") == 2
         assert pragma("query_only") == (open_connection is open_reader)
-        assert pragma("user_version") == 1
+        assert pragma("user_version") == 3
         db.close()
 
 
@@ -67,7 +67,7 @@ async def test_a_newer_schema_is_refused_clearly(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "streams.db") as db:
         db.execute("PRAGMA user_version = 7")
     db.close()
-    with pytest.raises(LogUnavailable, match=r"newer release \(schema 7; this release knows 1\)"):
+    with pytest.raises(LogUnavailable, match=r"newer release \(schema 7; this release knows 3\)"):
         await SqliteLog.open(tmp_path)
     assert nothing_is_open(tmp_path)
 
@@ -97,8 +97,8 @@ def test_rows_are_split_into_statements(tmp_path: Path) -> None:
     for rows in (0, 1, 63, 64, 65, 200, 700):
         values: list[object] = []
         for row in range(total, total + rows):
-            values += (row, 1, row, 1, b"x")
-        assert execute_rows(db, "add_rows", 5, values) == rows
+            values += (row, 1, row, 1, b"x", 0)
+        assert execute_rows(db, "add_rows", 6, values) == rows
         total += rows
     assert [row[0] for row in db.execute("SELECT id FROM journal ORDER BY id")] == list(range(total))
     db.close()
@@ -107,7 +107,7 @@ def test_rows_are_split_into_statements(tmp_path: Path) -> None:
 def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
     db = open_writer(tmp_path / "x.db", "commit")
     with suppress(ZeroDivisionError), transaction(db):
-        execute_rows(db, "add_rows", 5, [1, 1, 0, 1, b"x"])
+        execute_rows(db, "add_rows", 6, [1, 1, 0, 1, b"x", 0])
         raise ZeroDivisionError
     with snapshot(db):
         assert db.execute("SELECT count(*) FROM journal").fetchone() == (0,)
@@ -121,7 +121,7 @@ def test_every_block_is_valid_sql(tmp_path: Path) -> None:
     names = [line[3:-3] for line in text.splitlines() if line.startswith("-- ") and line.endswith(" --")]
     assert len(names) > 20
     for name in names:
-        widths = {"add_streams": 14, "add_rows": 5, "add_chunks": 4, "end_streams": 5, "fold_streams": 4}
+        widths = {"add_streams": 16, "add_rows": 6, "add_chunks": 5, "end_streams": 7, "fold_streams": 5}
         row = f"({','.join('?' * widths.get(name, 1))})"
         statement = sql(name).format(rows=row, conditions="TRUE")
         db.execute(f"EXPLAIN {statement}", [None] * statement.count("?"))

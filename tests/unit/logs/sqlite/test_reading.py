@@ -24,8 +24,8 @@ def tamper(data_dir: Path, statement: str) -> None:
     "statement",
     [
         "DELETE FROM stream WHERE id = 's1'",
-        "UPDATE stream SET epoch = 9 WHERE id = 's1'",
-        "UPDATE stream SET first_seq = 1 WHERE id = 's1'",
+        "UPDATE stream SET epoch = 9, sum = NULL, state_sum = NULL WHERE id = 's1'",
+        "UPDATE stream SET first_seq = 1, sum = NULL, state_sum = NULL WHERE id = 's1'",
     ],
 )
 async def test_index_and_file_that_never_agree_are_told_not_read_for_ever(tmp_path: Path, statement: str) -> None:
@@ -41,7 +41,7 @@ async def test_a_stream_that_is_not_in_the_index_yet_is_looked_up_again(tmp_path
     log = await SqliteLog.open(tmp_path)
     await finished(log, "s1")
     await log.compact()
-    tamper(tmp_path, "UPDATE stream SET folded = 0, ended = NULL")
+    tamper(tmp_path, "UPDATE stream SET folded = 0, ended = NULL, sum = NULL, state_sum = NULL")
     with pytest.raises(LogUnavailable):
         await log.get(StreamId("s1"))
     with pytest.raises(LogUnavailable):
@@ -88,7 +88,7 @@ async def test_an_archive_that_rots_is_damage_of_that_stream_only(tmp_path: Path
     log = await SqliteLog.open(tmp_path)
     rotten, other = await finished(log, "rotten", texts=9), await finished(log, "other", texts=9)
     await log.compact()
-    tamper(tmp_path, "UPDATE archive SET data = zeroblob(20) WHERE stream = 1")
+    tamper(tmp_path, "UPDATE archive SET data = zeroblob(20), sum = NULL WHERE stream = 1")
     with pytest.raises(LogCorrupt, match="stream rotten: the chunk at seq 0"):
         await log.read(rotten.id, FROM_START, max_bytes=1)
     await assert_intact(log, other)
@@ -99,7 +99,7 @@ async def test_an_end_that_does_not_decode_is_damage(tmp_path: Path) -> None:
     log = await SqliteLog.open(tmp_path)
     story, other = await finished(log, "s1"), await finished(log, "s2")
     await log.compact()
-    tamper(tmp_path, "UPDATE stream SET ended = x'00' WHERE id = 's1'")
+    tamper(tmp_path, "UPDATE stream SET ended = x'00', sum = NULL WHERE id = 's1'")
     with pytest.raises(LogCorrupt, match="stream s1: its end"):
         await log.get(story.id)
     await assert_intact(log, other)

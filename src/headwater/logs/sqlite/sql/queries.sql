@@ -4,7 +4,7 @@
 
 -- add_streams --
 INSERT INTO stream (num, id, created_ms, model, provider, dialect, owner, linger_s, idempotency_key, fingerprint, boot,
-                    epoch, bytes, request)
+                    epoch, bytes, request, sum, state_sum)
 VALUES {rows}
 ON CONFLICT DO NOTHING
 
@@ -15,19 +15,20 @@ SELECT num FROM stream WHERE num IN (SELECT value FROM json_each(?))
 SELECT next_seq FROM stream WHERE id = ?
 
 -- add_rows --
-INSERT INTO journal (id, stream, first_seq, count, data) VALUES {rows}
+INSERT INTO journal (id, stream, first_seq, count, data, sum) VALUES {rows}
 
 -- end_streams --
 UPDATE stream
-SET next_seq = ending.column2, bytes = ending.column3, finished_ms = ending.column4, ended = ending.column5
+SET next_seq = ending.column2, bytes = ending.column3, finished_ms = ending.column4, ended = ending.column5,
+    end_sum = ending.column6, state_sum = ending.column7
 FROM (VALUES {rows}) AS ending
 WHERE stream.num = ending.column1
 
 -- advance_epoch --
-UPDATE stream SET epoch = epoch + 1, boot = coalesce(nullif(?, ''), boot) WHERE num = ?
+UPDATE stream SET epoch = epoch + 1, boot = coalesce(nullif(?, ''), boot), state_sum = ? WHERE num = ?
 
 -- stream_position --
-SELECT num, first_seq, next_seq, finished_ms IS NOT NULL FROM stream WHERE id = ?
+SELECT num, first_seq, next_seq, finished_ms IS NOT NULL, epoch, archived_seq, folded, bytes FROM stream WHERE id = ?
 
 -- trimmed_archive_bytes --
 SELECT coalesce(sum(length(data)), 0) FROM archive WHERE stream = ? AND first_seq + count <= ?
@@ -39,7 +40,7 @@ SELECT coalesce(sum(length(data)), 0) FROM journal WHERE id IN (SELECT value FRO
 DELETE FROM archive WHERE stream = ? AND first_seq + count <= ?
 
 -- trim_stream --
-UPDATE stream SET first_seq = ?, bytes = bytes - ? WHERE num = ?
+UPDATE stream SET first_seq = ?, bytes = ?, state_sum = ? WHERE num = ?
 
 -- nums_of --
 SELECT id, num FROM stream WHERE id IN (SELECT value FROM json_each(?))
@@ -51,11 +52,11 @@ DELETE FROM archive WHERE stream IN (SELECT value FROM json_each(?))
 DELETE FROM stream WHERE num IN (SELECT value FROM json_each(?))
 
 -- add_chunks --
-INSERT INTO archive (stream, first_seq, count, data) VALUES {rows}
+INSERT INTO archive (stream, first_seq, count, data, sum) VALUES {rows}
 
 -- fold_streams --
 UPDATE stream
-SET archived_seq = fold.column2, folded = fold.column3, bytes = fold.column4
+SET archived_seq = fold.column2, folded = fold.column3, bytes = fold.column4, state_sum = fold.column5
 FROM (VALUES {rows}) AS fold
 WHERE stream.num = fold.column1
 
@@ -71,24 +72,33 @@ WHERE folded = 0
 SELECT coalesce(max(num), 0) FROM stream
 
 -- journal_rows --
-SELECT id, stream, first_seq, count, length(data) FROM journal ORDER BY id
+SELECT id, stream, first_seq, count, length(data), sum FROM journal ORDER BY id
+
+-- journal_rows_from_the_end --
+SELECT id, stream, first_seq, count, length(data), sum FROM journal ORDER BY id DESC
 
 -- record --
 SELECT id, created_ms, model, provider, dialect, owner, linger_s, request, idempotency_key, fingerprint, boot, epoch,
-       first_seq, next_seq, ended, num, archived_seq, folded
+       first_seq, next_seq, ended, num, archived_seq, folded, bytes, finished_ms, sum, end_sum, state_sum
 FROM stream
 WHERE id = ?
 
+-- all_records --
+SELECT id, created_ms, model, provider, dialect, owner, linger_s, request, idempotency_key, fingerprint, boot, epoch,
+       first_seq, next_seq, ended, num, archived_seq, folded, bytes, finished_ms, sum, end_sum, state_sum
+FROM stream
+ORDER BY num
+
 -- find --
 SELECT id, created_ms, model, provider, dialect, owner, linger_s, request, idempotency_key, fingerprint, boot, epoch,
-       first_seq, next_seq, ended, num, archived_seq, folded
+       first_seq, next_seq, ended, num, archived_seq, folded, bytes, finished_ms, sum, end_sum, state_sum
 FROM stream
 WHERE {conditions}
 ORDER BY id DESC
 LIMIT ?
 
 -- chunks --
-SELECT first_seq, count, data
+SELECT first_seq, count, data, sum
 FROM archive
 WHERE stream = ? AND first_seq >= (SELECT max(first_seq) FROM archive WHERE stream = ? AND first_seq <= ?)
 ORDER BY first_seq
@@ -99,7 +109,8 @@ FROM json_each(?) AS wanted CROSS JOIN journal ON journal.id = wanted.value
 
 -- rows --
 SELECT group_concat(journal.stream), group_concat(journal.first_seq), group_concat(journal.count),
-       group_concat(length(journal.data)), CAST(group_concat(CAST(journal.data AS TEXT), '') AS BLOB)
+       group_concat(coalesce(journal.sum, '')), group_concat(length(journal.data)),
+       CAST(group_concat(CAST(journal.data AS TEXT), '') AS BLOB)
 FROM json_each(?) AS wanted CROSS JOIN journal ON journal.id = wanted.value
 
 -- finished_bytes --

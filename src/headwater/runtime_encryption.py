@@ -1,0 +1,107 @@
+"""The encryption's part of the composition: the key ring by the settings, and its keys' age."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from .config import Settings
+from .encryption import KeyRing, Sealer, new_key
+from .errors import ConfigError, HeadwaterError
+from .logs import SqliteLog
+from .server.ports import ChatServices
+from .store import Store
+from .streams import Log
+
+_logger = logging.getLogger(__name__)
+
+# How soon a running server knows of a key that `headwater encryption rotate` made.
+LOOK_EVERY_S = 30.0
+
+
+def open_sealer(settings: Settings) -> Sealer | None:
+    """None where nothing is to be encrypted. Raises `ConfigError`."""
+    text, path = settings.encryption_keys.get_secret_value(), settings.encryption_keys_file
+    if text and path is not None:
+        raise ConfigError("encryption_keys and encryption_keys_file exclude each other")
+    if settings.encryption_rotate_s and path is None:
+        raise ConfigError("encryption_rotate_s needs encryption_keys_file, to which it adds the keys")
+    if text:
+        return Sealer(KeyRing.from_text(text))
+    return None if path is None else Sealer(KeyRing.load(ring_path(settings)))
+
+
+def ring_path(settings: Settings) -> Path:
+    """Raises `ConfigError`: a key that lies beside what it locks protects nothing, and goes into the same backup."""
+    path = settings.encryption_keys_file
+    if path is None:
+        raise ConfigError("set encryption_keys_file (HEADWATER_ENCRYPTION_KEYS_FILE): there is no key ring to work on")
+    if path.absolute().resolve().is_relative_to(settings.data_dir.absolute().resolve()):
+        raise ConfigError(f"encryption_keys_file must not lie in data_dir: {path}")
+    return path
+
+
+class Rotation:
+    """Brings a running server up to date with its key ring, and adds a key where the newest is `every_s` old."""
+
+    def __init__(self, sealer: Sealer, path: Path, *, every_s: float, log: Log, store: Store | None) -> None:
+        self._sealer = sealer
+        self._path = path
+        self._every_s = every_s
+        self._log = log
+        self._store = store
+
+    async def look(self, now_ms: int) -> None:
+        """Raises `ConfigError`, `LogError`, `StoreUnavailable`; then the ring is as it was."""
+        ring = await asyncio.to_thread(KeyRing.load, self._path)
+        if self._every_s and now_ms - ring.active.created_ms >= self._every_s * 1000:
+            ring = ring.with_key(new_key(now_ms))
+            # On disk before anything is sealed with it.
+            await asyncio.to_thread(ring.save, self._path)
+            _logger.warning("a new key encrypts from now on: %s; back up %s", ring.active.name, self._path)
+        if ring.names == self._sealer.ring.names:
+            return
+        if gone := set(self._sealer.ring.names) - set(ring.names):
+            raise ConfigError(f"{self._path} lacks keys that this server works with: {', '.join(sorted(gone))}")
+        name = ring.active.name
+        if isinstance(self._log, SqliteLog):
+            await self._log.use_key(name)
+        if self._store is not None:
+            await self._store.note_key(name)
+        self._sealer.adopt(ring)
+
+
+def keep_keys(
+    stack: AsyncExitStack, settings: Settings, sealer: Sealer | None, log: Log, chat: ChatServices | None
+) -> None:
+    """Look after the ring until the stack is left."""
+    if sealer is None or settings.encryption_keys_file is None:
+        return
+    rotation = Rotation(
+        sealer,
+        settings.encryption_keys_file,
+        every_s=settings.encryption_rotate_s,
+        log=log,
+        store=None if chat is None else chat.backend.store,
+    )
+    task = asyncio.create_task(_keep(rotation), name="headwater-key-ring")
+    stack.push_async_callback(_ended, task)
+
+
+async def _keep(rotation: Rotation) -> None:
+    while True:
+        try:
+            await rotation.look(time.time_ns() // 1_000_000)
+        except HeadwaterError as exc:
+            _logger.warning("the key ring stays as it was: %s", exc.message)
+        except Exception:
+            _logger.exception("looking after the key ring failed")
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait((task,))

@@ -1,0 +1,149 @@
+"""`headwater encryption`: the key ring, what is encrypted with which key, and encrypting all of it with the newest."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.engine import URL
+
+from ..config import Settings, load_settings
+from ..encryption import KeyRing, Sealer, new_key
+from ..errors import ConfigError
+from ..logs.sqlite import resealing as log_resealing
+from ..logs.sqlite.ownership import Ownership
+from ..runtime_encryption import open_sealer, ring_path
+from ..store import open_store
+from ..store import resealing as store_resealing
+from ..store.database import FILE_NAME, database_url
+from .exits import FINE
+
+T = TypeVar("T")
+
+
+class Place(NamedTuple):
+    """Where the settings are told of: as for `serve`."""
+
+    config: str = ""
+    data_dir: str = ""
+    as_json: bool = False
+
+    def settings(self) -> Settings:
+        return load_settings(config=self.config or None, data_dir=self.data_dir or None)
+
+
+def rotate(place: Place) -> int:
+    """Add a key to the ring, which a first key makes. Raises `ConfigError`."""
+    path = ring_path(place.settings())
+    key = new_key(time.time_ns() // 1_000_000)
+    ring = KeyRing.load(path).with_key(key) if path.exists() else KeyRing([key])
+    ring.save(path)
+    if place.as_json:
+        _print({"key": key.name, "keys": ring.names, "file": str(path)})
+        return FINE
+    _note(f"the key {key.name} encrypts from now on; {path} holds {len(ring.keys)}")
+    _note("Back up the ring, elsewhere than the data: without it the data is lost.")
+    return FINE
+
+
+def status(place: Place) -> int:
+    """How much each key encrypts. With no server at work on the data directory. Raises `ConfigError`, `LogInUse`."""
+    settings = place.settings()
+    sealer = open_sealer(settings)
+    log, store = _owned(settings, sealer, _count)
+    if place.as_json:
+        _print({"keys": [] if sealer is None else sealer.ring.names, "streams": dict(log), "chat": dict(store)})
+        return FINE
+    table = Table(box=None, pad_edge=False)
+    for heading in ("KEY", "STREAM RECORDS", "CHAT VALUES"):
+        table.add_column(heading)
+    known = [] if sealer is None else sealer.ring.names
+    for name in [*known, *sorted((log.keys() | store.keys()) - {*known, ""}), ""]:
+        shown = f"{name} (newest)" if known[:1] == [name] else name or "not encrypted"
+        table.add_row(shown, f"{log[name]:,}", f"{store[name]:,}")
+    Console(file=sys.stdout, highlight=False).print(table)
+    return FINE
+
+
+def reencrypt(place: Place) -> int:
+    """Everything with the newest key, whatever it is encrypted with now. Raises `ConfigError`, `LogInUse`."""
+    settings = place.settings()
+    sealer = open_sealer(settings)
+    records, rows = _owned(settings, sealer, _reseal)
+    if place.as_json:
+        _print({"streams": records, "chat": rows})
+        return FINE
+    _note(f"encrypted with the newest key: {records:,} records of streams, {rows:,} rows of the chat backend")
+    return FINE
+
+
+def _owned(settings: Settings, sealer: Sealer | None, work: Callable[[Settings, Sealer | None], Awaitable[T]]) -> T:
+    """`work` while no server has the data directory."""
+    if settings.log != "sqlite":
+        raise ConfigError("with log = memory nothing is kept: there is nothing to encrypt")
+    if not settings.data_dir.is_dir():
+        raise ConfigError(f"there is no data directory {settings.data_dir}")
+    ownership = Ownership(settings.data_dir)
+    try:
+        return asyncio.run(_awaited(work(settings, sealer)))
+    finally:
+        ownership.release()
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+async def _count(settings: Settings, sealer: Sealer | None) -> tuple[Counter[str], Counter[str]]:
+    log = log_resealing.count_keys(settings.data_dir)
+    if not _has_store(settings):
+        return log, Counter()
+    store = await open_store(_url(settings), sealer)
+    try:
+        return log, await store_resealing.count_keys(store)
+    finally:
+        await store.close()
+
+
+async def _reseal(settings: Settings, sealer: Sealer | None) -> tuple[int, int]:
+    if sealer is None:
+        raise ConfigError("there is no key to encrypt with: set encryption_keys_file or encryption_keys")
+    records = log_resealing.reseal_log(settings.data_dir, sealer, _progress("records of streams"))
+    rows = 0
+    if _has_store(settings):
+        rows = await store_resealing.reseal_store(_url(settings), sealer, _progress("rows of the chat backend"))
+    return records, rows
+
+
+def _url(settings: Settings) -> URL:
+    configured = settings.database_url.get_secret_value() if settings.database_url is not None else None
+    return database_url(configured, settings.data_dir)
+
+
+def _has_store(settings: Settings) -> bool:
+    return settings.database_url is not None or (settings.data_dir / FILE_NAME).exists()
+
+
+def _progress(what: str) -> Callable[[int], None]:
+    console = Console(file=sys.stderr, highlight=False)
+
+    def tell(count: int) -> None:
+        if console.is_terminal:
+            console.print(f"{count:,} {what}", end="\r")
+
+    return tell
+
+
+def _note(line: str) -> None:
+    Console(file=sys.stderr, highlight=False, markup=False, soft_wrap=True).print(line)
+
+
+def _print(facts: object) -> None:
+    sys.stdout.write(msgspec.json.encode(facts).decode() + "\n")

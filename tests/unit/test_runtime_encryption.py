@@ -1,0 +1,133 @@
+"""The key ring by the settings, and how a running server follows it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from headwater import runtime_encryption
+from headwater.config import load_settings
+from headwater.encryption import Key, KeyRing, Sealer, new_key
+from headwater.errors import ConfigError
+from headwater.logs import MemoryLog, SqliteLog
+from headwater.logs.sqlite.keys import key_names
+from headwater.runtime_encryption import Rotation, keep_keys, open_sealer, ring_path
+from headwater.store import Store, open_store
+from headwater.store.database import database_url
+from headwater.store.tables import sealing
+from tests.conformance.logs.stories import assert_intact, begun, committed
+
+FIRST = Key(bytes(32), 1_000)
+
+
+class Kept:
+    """A ring in its file, a log and a database that are sealed with it."""
+
+    def __init__(self, path: Path, sealer: Sealer, log: SqliteLog, store: Store) -> None:
+        self.path = path
+        self.sealer = sealer
+        self.log = log
+        self.store = store
+
+    def rotation(self, every_s: float = 0) -> Rotation:
+        return Rotation(self.sealer, self.path, every_s=every_s, log=self.log, store=self.store)
+
+    async def noted(self) -> list[str]:
+        """The keys that both databases say they need."""
+        async with self.store.read() as connection:
+            names = sorted((await connection.execute(select(sealing.c.key))).scalars())
+        assert names == key_names(self.log._storage.reading)
+        return names
+
+
+@pytest.fixture
+async def kept(tmp_path: Path) -> AsyncIterator[Kept]:
+    ring = KeyRing([FIRST])
+    ring.save(path := tmp_path / "ring.json")
+    sealer = Sealer(ring)
+    log = await SqliteLog.open(tmp_path / "data", sealer=sealer)
+    store = await open_store(database_url(None, tmp_path / "data"), sealer)
+    yield Kept(path, sealer, log, store)
+    await store.close()
+    await log.close()
+
+
+def test_a_sealer_by_the_settings(tmp_path: Path) -> None:
+    assert open_sealer(load_settings(data_dir=tmp_path)) is None
+    text = base64.b64encode(FIRST.secret).decode()
+    sealer = open_sealer(load_settings(data_dir=tmp_path, encryption_keys=text))
+    assert sealer is not None
+    assert sealer.ring.names == [FIRST.name]
+    KeyRing([FIRST]).save(ring := tmp_path / "ring.json")
+    sealer = open_sealer(load_settings(data_dir=tmp_path / "data", encryption_keys_file=ring))
+    assert sealer is not None
+    for given, why in (
+        ({"encryption_keys": text, "encryption_keys_file": ring}, "exclude each other"),
+        ({"encryption_rotate_s": 5}, "needs encryption_keys_file"),
+        ({"encryption_keys_file": tmp_path / "none.json"}, "encryption rotate"),
+    ):
+        with pytest.raises(ConfigError, match=why):
+            open_sealer(load_settings(**{"data_dir": tmp_path / "data"} | given))
+    with pytest.raises(ConfigError, match="must not lie in data_dir"):
+        open_sealer(load_settings(data_dir=tmp_path, encryption_keys_file=ring))
+    with pytest.raises(ConfigError, match="no key ring to work on"):
+        ring_path(load_settings(data_dir=tmp_path))
+
+
+async def test_a_new_key_of_the_file_is_noted_and_then_used(kept: Kept) -> None:
+    story = await begun(kept.log, "s1", texts=2)
+    await kept.rotation().look(5_000)
+    assert await kept.noted() == [FIRST.name]
+    ring = KeyRing([FIRST]).with_key(new_key(2_000))
+    ring.save(kept.path)
+    await kept.rotation().look(5_000)
+    assert kept.sealer.active == ring.active.id
+    assert await kept.noted() == sorted(ring.names)
+    await committed(kept.log, story.text("with the new one"))
+    await committed(kept.log, story.end())
+    await kept.log.compact()
+    await assert_intact(kept.log, story)
+
+
+async def test_a_key_that_is_old_gets_a_successor(kept: Kept, caplog: pytest.LogCaptureFixture) -> None:
+    await kept.rotation(every_s=10).look(10_999)
+    assert KeyRing.load(kept.path).names == [FIRST.name]
+    await kept.rotation(every_s=10).look(11_000)
+    ring = KeyRing.load(kept.path)
+    assert ring.keys[1] == FIRST
+    assert ring.active.created_ms == 11_000
+    assert kept.sealer.active == ring.active.id
+    assert "back up" in caplog.text
+    assert await kept.noted() == sorted(ring.names)
+
+
+async def test_a_ring_that_lost_a_key_is_not_followed(kept: Kept) -> None:
+    KeyRing([new_key(1)]).save(kept.path)
+    with pytest.raises(ConfigError, match=f"lacks keys that this server works with: {FIRST.name}"):
+        await kept.rotation().look(5_000)
+    assert kept.sealer.ring.names == [FIRST.name]
+
+
+async def test_a_server_looks_after_its_ring(
+    kept: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runtime_encryption, "LOOK_EVERY_S", 0.001)
+    settings = load_settings(data_dir=tmp_path / "data", encryption_keys_file=kept.path)
+    with caplog.at_level(logging.WARNING):
+        async with AsyncExitStack() as stack:
+            keep_keys(stack, settings, None, kept.log, None)
+            keep_keys(stack, settings, kept.sealer, MemoryLog(), None)
+            kept.path.write_text("{")
+            while "the key ring stays as it was" not in caplog.text:  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0.001)
+            ring = KeyRing([FIRST]).with_key(new_key(2_000))
+            ring.save(kept.path)
+            while kept.sealer.active != ring.active.id:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
