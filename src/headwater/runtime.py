@@ -32,7 +32,8 @@ from .runtime_identity import open_identity, part_of
 from .runtime_monitor import make_monitor, open_monitoring
 from .server import ModelCard, Resolved, ServerSettings, create_app
 from .server.compression import Compression, CompressionSettings
-from .server.connections import Connections
+from .server.connection_streams import nothing_recorded
+from .server.connections import Connections, ConnectionSettings
 from .server.ports import ChatServices, RouteCard, TargetState
 from .streams import Channel, Fold, Hub, Log, Producer, RecoveryReport, StreamRecord, StreamSettings
 from .streams.log import SupportsMaintenance
@@ -102,7 +103,8 @@ async def open_runtime(
         # Before the start: a start that fails half-way has begun some of what a shutdown ends.
         stack.push_async_callback(hub.shutdown)
         recovered = await hub.start()
-        connections = await _open_connections(stack, hub)
+        recorded = nothing_recorded if monitor is None else monitor.recorded
+        connections = await _open_connections(stack, Connections(hub, connection_settings(settings), recorded=recorded))
         if seams.chat is not None:
             await seams.chat.backend.open()
         _keep_tidy(stack, log, settings)
@@ -123,8 +125,7 @@ async def open_runtime(
         yield Runtime(settings, log, hub, registry, app, recovered, connections, compression, keys_kept, seams.chat)
 
 
-async def _open_connections(stack: AsyncExitStack, hub: Hub) -> Connections:
-    connections = Connections(hub)
+async def _open_connections(stack: AsyncExitStack, connections: Connections) -> Connections:
     await connections.open()
     stack.push_async_callback(connections.close)
     return connections
@@ -289,6 +290,11 @@ def stream_settings(settings: Settings) -> StreamSettings:
     """The stream core's part of the settings, by the same names."""
     shared = set(StreamSettings.__struct_fields__) & set(Settings.model_fields)
     return StreamSettings(**{name: getattr(settings, name) for name in shared})
+
+
+def connection_settings(settings: Settings) -> ConnectionSettings:
+    """Of those that wait for their start; a viewer's own bounds are the stream core's."""
+    return ConnectionSettings(max_connections=settings.max_connections, pending_timeout_s=settings.connection_timeout_s)
 
 
 def target_settings(settings: Settings) -> TargetSettings:

@@ -14,6 +14,7 @@ from . import (
     openapi,
     openapi_identity,
     openapi_monitor,
+    routes_all_connections,
     routes_connections,
     routes_identity,
     routes_monitor,
@@ -23,6 +24,7 @@ from . import (
     routes_system,
 )
 from .access import Access
+from .all_connections import AllConnections
 from .compression import Compression
 from .connections import Connections
 from .envelope import Envelope
@@ -61,8 +63,9 @@ def create_app(
     """The whole API over a hub that the caller starts and shuts down. Raises `ConfigError` for a malformed key.
 
     `routes`: for `/v1/routes`, which there is not without it; `chat`: likewise for conversations and documents.
-    `identity`: who may call; None: who has one of the settings' keys. `connections`: the register behind `/streaming`.
-    `monitoring`: figures, alerts and viewers, for administrators. `compression`: None sends event streams as they are.
+    `identity`: who may call; None: who has one of the settings' keys. `connections`: the register behind `/streaming`
+    and `/v1/connections`. `monitoring`: figures, alerts and timelines, for administrators. `compression`: None sends
+    event streams as they are.
     """
     identity = identity or Identity(IdentitySettings(api_keys=settings.api_keys, admin_keys=settings.admin_keys))
     app = FastAPI(
@@ -84,7 +87,10 @@ def create_app(
         app.include_router(routes_routes.routes(routes))
     if connections is not None:
         app.include_router(routes_connections.routes(services, connections))
+        app.include_router(routes_all_connections.routes(AllConnections(hub, connections)))
     bodies: tuple[type, ...] = openapi_identity.BODIES
+    if connections is not None or monitoring is not None:
+        bodies += openapi_monitor.CONNECTION_BODIES
     if monitoring is not None:
         app.include_router(routes_monitor.routes(hub, *monitoring, compression))
         bodies += openapi_monitor.BODIES

@@ -1,6 +1,7 @@
-"""Minutes on disk: one small SQLite file of its own, so that plain streaming needs no other database.
+"""Minutes and ended streams on disk: one small SQLite file of its own, so that plain streaming needs no database.
 
-It is written once a minute, and only when something is asked for from before the last day is it read again. Figures
+It is written once a minute, and read again only when something is asked for from before the last day, or of a stream
+that is not in memory any more. Figures
 must never cost an answer: a file that cannot be had is told once in the log, and the figures live in memory.
 """
 
@@ -9,17 +10,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from .track import Recorded, decode_recorded, encode_recorded
 from .windows import Row
 
 FILE_NAME = "metrics.sqlite3"
 
 _logger = logging.getLogger(__name__)
-_TABLE = "CREATE TABLE IF NOT EXISTS minutes (minute_ms INTEGER PRIMARY KEY, figures BLOB NOT NULL) STRICT"
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS minutes (minute_ms INTEGER PRIMARY KEY, figures BLOB NOT NULL) STRICT",
+    (
+        "CREATE TABLE IF NOT EXISTS streams (id TEXT PRIMARY KEY, ended_ms INTEGER NOT NULL, figures BLOB NOT NULL)"
+        " STRICT, WITHOUT ROWID"
+    ),
+    "CREATE INDEX IF NOT EXISTS streams_ended ON streams (ended_ms)",
+)
+_SAVE_STREAM = (
+    "INSERT INTO streams VALUES (?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET ended_ms = excluded.ended_ms, figures = excluded.figures"
+)
+_READ_STREAM = "SELECT figures FROM streams WHERE id = ?"
+_PRUNE_STREAMS = (
+    "DELETE FROM streams WHERE ended_ms < ?1"
+    " OR ended_ms <= (SELECT ended_ms FROM streams ORDER BY ended_ms DESC LIMIT 1 OFFSET ?2)"
+)
 _SAVE = "INSERT INTO minutes VALUES (?, ?) ON CONFLICT (minute_ms) DO UPDATE SET figures = excluded.figures"
 _PRUNE = "DELETE FROM minutes WHERE minute_ms < ?"
 _READ = "SELECT minute_ms, figures FROM minutes WHERE minute_ms >= ? ORDER BY minute_ms"
@@ -57,6 +75,28 @@ class History:
 
         await self._do(save)
 
+    async def read_stream(self, stream: str) -> Recorded | None:
+        """None for one that is not kept."""
+        if self._path is None or (self._connection is None and not await asyncio.to_thread(self._path.exists)):
+            return None
+
+        def read(connection: sqlite3.Connection) -> list[bytes]:
+            return [bytes(data) for (data,) in connection.execute(_READ_STREAM, (stream,))]
+
+        rows = await self._do(read)
+        return decode_recorded(rows[0]) if rows else None
+
+    async def save_streams(self, streams: Mapping[str, Recorded], *, keep: int, prune_before_ms: int) -> None:
+        """Keep these, and forget those that ended too long ago, and all but the newest `keep`."""
+
+        def save(connection: sqlite3.Connection) -> None:
+            rows = [(id, int(one.end_ms), encode_recorded(one)) for id, one in streams.items()]
+            with connection:
+                connection.executemany(_SAVE_STREAM, rows)
+                connection.execute(_PRUNE_STREAMS, (prune_before_ms, keep))
+
+        await self._do(save)
+
     async def close(self) -> None:
         async with self._working:
             connection, self._connection = self._connection, None
@@ -91,7 +131,8 @@ class History:
             try:
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = NORMAL")
-                connection.execute(_TABLE)
+                for table in _TABLES:
+                    connection.execute(table)
             except BaseException:
                 connection.close()
                 raise

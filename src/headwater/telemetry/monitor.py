@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from ..streams.hub import Hub
@@ -18,12 +18,15 @@ from .recorder import Recorder
 from .series import TimeSeries, series_of
 from .settings import TelemetrySettings
 from .timeline import Timeline
+from .track import Recorded
 from .windows import MINUTE_MS, MINUTES_HELD, SECONDS_HELD, Piece, Row, Windows, merged, pieces_of, stepped
 
 SAMPLE_S = 0.25
 ALERTS_EVERY_S = 15.0
 # Of seconds, merged in one go.
 PIECES_AT_ONCE = 20
+# Ended streams that wait for the minute's end to be kept; with more they are kept at once.
+UNSAVED_STREAMS = 500
 # From here on decoding and merging is worth a thread: some 0.3 ms a busy minute.
 MINUTES_AT_ONCE = 10
 
@@ -48,7 +51,7 @@ class Monitor:
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.settings = settings
-        self.recorder = Recorder(asyncio.get_running_loop().time)
+        self.recorder = Recorder(asyncio.get_running_loop().time, clock_ms)
         self.alerts = Alerts(settings)
         self._history = history
         self._providers = providers
@@ -57,6 +60,7 @@ class Monitor:
         self._process = ProcessUse()
         self._hub: Hub | None = None
         self._task: asyncio.Task[None] | None = None
+        self._saving: Mapping[str, Recorded] = {}
 
     async def open(self, hub: Hub) -> None:
         """Begin, after what an earlier process has kept."""
@@ -74,6 +78,7 @@ class Monitor:
             await self.roll()
             if (row := self._windows.current_row()) is not None:
                 await self._history.save(row, prune_before_ms=self._prune_before_ms)
+            await self._save_streams()
         await self._history.close()
 
     # ------------------------------------------------------------------ measuring
@@ -107,6 +112,16 @@ class Monitor:
         closed = self._windows.push(self._clock_ms(), bucket)
         if closed is not None:
             await self._history.save(closed, prune_before_ms=self._prune_before_ms)
+        if closed is not None or len(self.recorder.unsaved) >= UNSAVED_STREAMS:
+            await self._save_streams()
+
+    async def _save_streams(self) -> None:
+        recorder, keep = self.recorder, self.settings.metrics_keep_streams
+        streams, recorder.unsaved = recorder.unsaved, {}
+        if streams and keep:
+            self._saving = streams
+            await self._history.save_streams(streams, keep=keep, prune_before_ms=self._prune_before_ms)
+            self._saving = {}
 
     @property
     def _prune_before_ms(self) -> int:
@@ -140,6 +155,12 @@ class Monitor:
         """Of a stream that is produced here, or was lately."""
         self.recorder.sample()
         return self.recorder.timeline(stream)
+
+    async def recorded(self, stream: str) -> Recorded | None:
+        """One stream's figures over time: of one that is produced here, or that ended and is kept."""
+        self.recorder.sample()
+        found = self.recorder.recorded(stream) or self.recorder.unsaved.get(stream) or self._saving.get(stream)
+        return found or await self._history.read_stream(stream)
 
     async def summary(self, window_s: int) -> Summary:
         """Of the last `window_s` seconds: by the second up to five minutes, above that by the minute."""

@@ -6,14 +6,21 @@ called, some times a second.
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from ..events import CONTENT_TYPES, TERMINAL_TYPES, Error, Event, Status, Text
 from ..streams.channel import Channel, outcome
+from ..streams.log import Outcome
+from ..streams.ports import Network, SupportsNetwork
 from ..streams.viewer import Viewer
 from .bucket import Bucket
-from .timeline import Timeline, Timelines
+from .timeline import MAX_REMEMBERED, Timeline, Timelines
+from .track import Recorded, Track
+
+# Connections whose round trip is looked at in a second, some microseconds each; another part of them the next time.
+NETWORKS_A_SECOND = 50
 
 _STAGES = {"retrying": "retries", "fallback": "fallbacks", "hedging": "hedges", "continuing": "continuations"}
 
@@ -21,31 +28,77 @@ _STAGES = {"retrying": "retries", "fallback": "fallbacks", "hedging": "hedges", 
 class _Live:
     """A stream that is produced here. `last_s`: when content was last seen; `chunks`, `text_bytes`: counted so far."""
 
-    __slots__ = ("channel", "chunks", "committed", "ended_s", "is_new", "last_s", "text_bytes", "timeline")
+    __slots__ = (
+        "channel",
+        "chunks",
+        "committed",
+        "ended_s",
+        "is_new",
+        "last_s",
+        "text_bytes",
+        "texts",
+        "timeline",
+        "track",
+    )
 
-    def __init__(self, channel: Channel, now: float) -> None:
+    def __init__(self, channel: Channel, now: float, now_ms: float) -> None:
         self.channel = channel
         self.timeline = Timeline(now)
         self.is_new = channel.record.next_seq == 0
+        self.track = Track(now, now_ms, whole=self.is_new)
         self.committed = False
         self.last_s: float | None = None
         self.ended_s = now
         # What an earlier process wrote is not counted again.
         self.chunks = channel.fold.content_events
+        self.texts = channel.fold.texts
         self.text_bytes = channel.fold.text_bytes
 
 
-class Recorder:
-    """See `streams.Observer`. `clock`: the loop's time, which is also what its methods are told as `now`."""
+class _Watching:
+    """A viewer, and what of it is counted already. `track`: of its stream, where that is recorded here."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    __slots__ = ("bytes", "packets_lost", "retransmissions", "track")
+
+    def __init__(self, track: Track | None) -> None:
+        self.bytes = 0
+        self.track = track
+        self.retransmissions = 0
+        self.packets_lost = 0
+
+
+class _EndedTrack:
+    __slots__ = ("ended_s", "outcome", "track")
+
+    def __init__(self, track: Track, ended_s: float, outcome: Outcome) -> None:
+        self.track = track
+        self.ended_s = ended_s
+        self.outcome = outcome
+
+    def recorded(self) -> Recorded:
+        return self.track.recorded(self.ended_s, self.outcome)
+
+
+class Recorder:
+    """See `streams.Observer`. `clock`: the loop's time, which is also what its methods are told as `now`.
+
+    `unsaved`: ended streams whose figures have changed since they were taken from here.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], clock_ms: Callable[[], float] = lambda: time.time_ns() / 1_000_000
+    ) -> None:
         self.bucket = Bucket()
+        self.unsaved: dict[str, Recorded] = {}
         self._clock = clock
+        self._clock_ms = clock_ms
         self._taken_s = clock()
         self._live: dict[str, _Live] = {}
-        self._viewers: dict[Viewer, int] = {}
+        self._viewers: dict[Viewer, _Watching] = {}
         self._gaps: list[float] = []
         self._ended = Timelines()
+        self._ended_tracks: OrderedDict[str, _EndedTrack] = OrderedDict()
+        self._turn = 0
 
     # ------------------------------------------------------------------ now
 
@@ -66,10 +119,22 @@ class Recorder:
         live = self._live.get(stream)
         return live.timeline if live is not None else self._ended.get(stream)
 
+    def recorded(self, stream: str) -> Recorded | None:
+        """Of a stream that is produced here, or was lately."""
+        live = self._live.get(stream)
+        if live is not None:
+            now = self._clock()
+            self._count_chunks(live, now)
+            live.track.roll(now)
+            return live.track.recorded(now)
+        ended = self._ended_tracks.get(stream)
+        return None if ended is None else ended.recorded()
+
     # ------------------------------------------------------------------ Observer
 
     def begun(self, channel: Channel, now: float) -> None:
-        self._live[channel.id] = _Live(channel, now)
+        record = channel.record
+        self._live[channel.id] = _Live(channel, now, self._clock_ms() if record.next_seq else record.created_ms)
         self._note_peaks()
 
     def committed(self, channel: Channel, events: Sequence[Event], now: float) -> None:
@@ -78,7 +143,9 @@ class Recorder:
             return
         last = live.last_s
         if last is not None and len(events) == 1 and type(events[0]) is Text:
-            self._gaps.append(now - last)
+            gap = now - last
+            self._gaps.append(gap)
+            live.track.gaps.append(gap)
             live.last_s = now
         else:
             self._look(live, events, now)
@@ -99,6 +166,7 @@ class Recorder:
         if has_content:
             if live.last_s is not None:
                 self._gaps.append(now - live.last_s)
+                live.track.gaps.append(now - live.last_s)
             elif live.is_new:
                 self.bucket.timings.first_token.add(now - live.timeline.began_s)
                 live.timeline.mark(now, "first_token")
@@ -139,12 +207,23 @@ class Recorder:
         self._settle(channel)
         live.timeline.mark(live.ended_s, how, terminal.reason)
         self._ended.keep(channel.id, live.timeline)
+        live.track.roll(live.ended_s)
+        ended = self._ended_tracks[channel.id] = _EndedTrack(live.track, live.ended_s, how)
+        if len(self._ended_tracks) > MAX_REMEMBERED:
+            self._ended_tracks.popitem(last=False)
+        self.unsaved[channel.id] = ended.recorded()
 
     def attached(self, viewer: Viewer, cursor: str | None, reset: str | None) -> None:
-        self._viewers[viewer] = 0
+        stream = viewer.channel.id
+        track = self._track(stream)
+        self._viewers[viewer] = _Watching(track)
         self._note_peaks()
         counts = self.bucket.counts
         counts.attached += 1
+        if track is not None:
+            track.open.attached += 1
+            track.open.returned += bool(cursor)
+            self._changed(stream)
         kind = "attached"
         if cursor:
             kind = "resumed" if reset is None else "reset"
@@ -156,9 +235,46 @@ class Recorder:
         seen = self._viewers.pop(viewer, None)
         if seen is None:
             return
-        self.bucket.counts.sent_bytes += viewer.bytes - seen
-        self.bucket.counts.left_early += viewer.channel.terminal is None
+        counts = self.bucket.counts
+        counts.sent_bytes += viewer.bytes - seen.bytes
+        counts.left_early += viewer.channel.terminal is None
+        self._look_at(viewer, seen)
+        if viewer.parting == "lost":
+            counts.drops += 1
+            if seen.track is not None:
+                seen.track.open.drops += 1
+        self._changed(viewer.channel.id)
         self._mark_viewer(viewer, "left", "")
+
+    def _track(self, stream: str) -> Track | None:
+        live = self._live.get(stream)
+        if live is not None:
+            return live.track
+        ended = self._ended_tracks.get(stream)
+        return None if ended is None else ended.track
+
+    def _changed(self, stream: str) -> None:
+        """Who comes or goes after a stream's end changes what is kept of it."""
+        ended = self._ended_tracks.get(stream)
+        if ended is not None:
+            self.unsaved[stream] = ended.recorded()
+
+    def _look_at(self, viewer: Viewer, seen: _Watching) -> None:
+        """At its connection: the round trip of now, and what was sent again since the last time."""
+        network = network_of(viewer)
+        if network is None:
+            return
+        again = network.retransmissions - seen.retransmissions
+        lost = max(0, network.packets_lost - seen.packets_lost)
+        seen.retransmissions, seen.packets_lost = network.retransmissions, network.packets_lost
+        self.bucket.timings.rtt.add(network.rtt_s)
+        self.bucket.counts.retransmissions += again
+        self.bucket.counts.packets_lost += lost
+        if seen.track is not None:
+            slot = seen.track.open
+            slot.rtt.add(network.rtt_s)
+            slot.retransmissions += again
+            slot.packets_lost += lost
 
     def _mark_viewer(self, viewer: Viewer, kind: str, detail: str) -> None:
         timeline = self.timeline(viewer.channel.id)
@@ -218,8 +334,13 @@ class Recorder:
         more = fold.content_events - live.chunks
         if more:
             self.bucket.counts.chunks += more
-            self.bucket.counts.text_bytes += fold.text_bytes - live.text_bytes
-            live.chunks, live.text_bytes = fold.content_events, fold.text_bytes
+            counts, slot = self.bucket.counts, live.track.open
+            texts, text_bytes = fold.texts - live.texts, fold.text_bytes - live.text_bytes
+            counts.texts += texts
+            counts.text_bytes += text_bytes
+            slot.texts += texts
+            slot.text_bytes += text_bytes
+            live.chunks, live.texts, live.text_bytes = fold.content_events, fold.texts, fold.text_bytes
             live.timeline.add(now, more)
 
     def take(self, queued: int) -> Bucket:
@@ -227,10 +348,18 @@ class Recorder:
         bucket = self.bucket
         now = self._clock()
         bucket.covered_s, self._taken_s = now - self._taken_s, now
+        busy = []
         for viewer, seen in self._viewers.items():
-            if viewer.bytes != seen:
-                bucket.counts.sent_bytes += viewer.bytes - seen
-                self._viewers[viewer] = viewer.bytes
+            if viewer.bytes != seen.bytes:
+                bucket.counts.sent_bytes += viewer.bytes - seen.bytes
+                seen.bytes = viewer.bytes
+                busy.append((viewer, seen))
+        self._turn += 1
+        step = -(-len(busy) // NETWORKS_A_SECOND) or 1
+        for viewer, seen in busy[self._turn % step :: step]:
+            self._look_at(viewer, seen)
+        for live in self._live.values():
+            live.track.roll(now)
         gaps, self._gaps = self._gaps, []
         bucket.timings.chunk_gap.add_all(gaps)
         bucket.peaks.queued = max(bucket.peaks.queued, queued)
@@ -241,3 +370,9 @@ class Recorder:
     def _note_peaks(self) -> None:
         peaks = self.bucket.peaks
         peaks.streams, peaks.viewers = max(peaks.streams, self.streams), max(peaks.viewers, self.viewers)
+
+
+def network_of(viewer: Viewer) -> Network | None:
+    """None where its sink, or the system, does not tell."""
+    sink = viewer.sink
+    return sink.network() if isinstance(sink, SupportsNetwork) else None

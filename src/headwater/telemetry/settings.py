@@ -10,6 +10,7 @@ class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     metrics: bool = True
     metrics_keep_s: float = 30 * 86_400.0
+    metrics_keep_streams: int = 50_000
     alert_window_s: int = 300
     alert_error_rate: float = 0.05
     alert_first_token_ms: float = 5000.0

@@ -16,6 +16,7 @@ from headwater.server.responses import AsgiSink, EventStreamResponse, before_dis
 from headwater.server.serving import Bind, Server
 from headwater.sse import Parser
 from headwater.streams import Channel, Hub, NewStream, StreamSettings, Writer
+from headwater.telemetry.recorder import Recorder
 from tests.integration.kit import eventually
 
 from .asgi import Exchange, http_scope
@@ -82,6 +83,7 @@ async def test_head_gets_the_head(hub: Hub) -> None:
     assert exchange.headers["x-stream-id"] == channel.id
     assert (exchange.body, exchange.complete) == (b"", True)
     assert hub.viewers == 0
+    assert next(hub._viewer_numbers) == 1  # nobody came, so nobody is counted
 
 
 async def test_a_disconnect_closes_the_viewer_and_not_the_stream(hub: Hub) -> None:
@@ -226,7 +228,8 @@ class Held:
 @pytest.mark.parametrize("max_connections", [1, 100])
 async def test_a_middleware_that_holds_the_head_back_gets_the_whole_body(max_connections: int) -> None:
     """Handed over to the transport, events would go out before the head (or twice, where they wait for it)."""
-    hub = Hub(MemoryLog(), StreamSettings(grace_s=0.0, max_connections=max_connections))
+    recorder = Recorder(asyncio.get_running_loop().time)
+    hub = Hub(MemoryLog(), StreamSettings(grace_s=0.0, max_connections=max_connections), observer=recorder)
     await hub.start()
     go_on = asyncio.Event()
 
@@ -251,5 +254,8 @@ async def test_a_middleware_that_holds_the_head_back_gets_the_whole_body(max_con
             if any("early" in message.data for message in messages):
                 go_on.set()
     assert [message.event for message in messages] == ["start", "text", "text", "usage", "done"]
+    # It came once, however it is served.
+    counts = recorder.take(0).counts
+    assert (counts.attached, counts.left_early, counts.drops) == (1, 0, 0)
     server.stop()
     await serving
