@@ -43,7 +43,9 @@ class Filter(NamedTuple):
         return all(one is None or one == other for one, other in zip(self, has, strict=True))
 
 
-_Text = Annotated[str | None, Query(max_length=256, description="Only those with exactly this.")]
+_MAX_CHARACTERS = 256
+_SAYS = "Only those with exactly this."
+_Text = Annotated[str | None, Query(max_length=_MAX_CHARACTERS, description=_SAYS)]
 
 
 def _filter(
@@ -51,9 +53,9 @@ def _filter(
     model: _Text = None,
     provider: _Text = None,
     dialect: _Text = None,
-    client: _Text = None,
-    user: _Text = None,
-    session: _Text = None,
+    client: Annotated[str | None, Query(alias="clientId", max_length=_MAX_CHARACTERS, description=_SAYS)] = None,
+    user: Annotated[str | None, Query(alias="userId", max_length=_MAX_CHARACTERS, description=_SAYS)] = None,
+    session: Annotated[str | None, Query(alias="sessionId", max_length=_MAX_CHARACTERS, description=_SAYS)] = None,
     ip: _Text = None,
 ) -> Filter:
     return Filter(stream, model, provider, dialect, client, user, session, ip)

@@ -188,7 +188,7 @@ class SupportsNetwork(Protocol):
 
 @runtime_checkable
 class Layer(Protocol):
-    """A sink before another one: what it makes of the bytes, or of their time, goes on when the one behind it changes."""
+    """A sink before another one, which goes on where it was when the one behind it changes."""
 
     def carry(self, inner: Sink) -> None:
         """Through `inner` from now on, which has been given what the one before it held."""
