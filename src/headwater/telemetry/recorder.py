@@ -16,6 +16,7 @@ from ..streams.log import Outcome
 from ..streams.ports import Network, SupportsNetwork
 from ..streams.viewer import Viewer
 from .bucket import Bucket
+from .sketch import Sketch, keys_of
 from .timeline import MAX_REMEMBERED, Timeline, Timelines
 from .track import Recorded, Track
 
@@ -33,6 +34,7 @@ class _Live:
         "chunks",
         "committed",
         "ended_s",
+        "gaps",
         "is_new",
         "last_s",
         "text_bytes",
@@ -46,6 +48,7 @@ class _Live:
         self.timeline = Timeline(now)
         self.is_new = channel.record.next_seq == 0
         self.track = Track(now, now_ms, whole=self.is_new)
+        self.gaps = self.track.gaps
         self.committed = False
         self.last_s: float | None = None
         self.ended_s = now
@@ -125,6 +128,7 @@ class Recorder:
         if live is not None:
             now = self._clock()
             self._count_chunks(live, now)
+            self._gaps += live.track.untold()
             live.track.roll(now)
             return live.track.recorded(now)
         ended = self._ended_tracks.get(stream)
@@ -143,9 +147,7 @@ class Recorder:
             return
         last = live.last_s
         if last is not None and len(events) == 1 and type(events[0]) is Text:
-            gap = now - last
-            self._gaps.append(gap)
-            live.track.gaps.append(gap)
+            live.gaps.append(now - last)
             live.last_s = now
         else:
             self._look(live, events, now)
@@ -165,8 +167,7 @@ class Recorder:
                 live.ended_s = now
         if has_content:
             if live.last_s is not None:
-                self._gaps.append(now - live.last_s)
-                live.track.gaps.append(now - live.last_s)
+                live.gaps.append(now - live.last_s)
             elif live.is_new:
                 self.bucket.timings.first_token.add(now - live.timeline.began_s)
                 live.timeline.mark(now, "first_token")
@@ -194,6 +195,8 @@ class Recorder:
     def ended(self, channel: Channel) -> None:
         live = self._live.pop(channel.id, None)
         terminal = channel.terminal
+        if live is not None:
+            self._gaps += live.track.untold()
         if live is None or terminal is None or not live.committed:
             return
         self._count_chunks(live, live.ended_s)
@@ -358,14 +361,27 @@ class Recorder:
         step = -(-len(busy) // NETWORKS_A_SECOND) or 1
         for viewer, seen in busy[self._turn % step :: step]:
             self._look_at(viewer, seen)
+        self._fold_gaps(bucket.timings.chunk_gap)
         for live in self._live.values():
             live.track.roll(now)
-        gaps, self._gaps = self._gaps, []
-        bucket.timings.chunk_gap.add_all(gaps)
         bucket.peaks.queued = max(bucket.peaks.queued, queued)
         self.bucket = Bucket()
         self._note_peaks()  # what goes on is of the next second, too
         return bucket
+
+    def _fold_gaps(self, sketch: Sketch) -> None:
+        """Those of all streams, whose keys, the dear part, are then known to each stream, too."""
+        gaps, self._gaps = self._gaps, []
+        parts = []
+        for live in self._live.values():
+            track = live.track
+            if len(track.gaps) > track.told:
+                parts.append((track, len(gaps)))
+                gaps += track.untold()
+        keys = keys_of(gaps)
+        sketch.add_all(gaps, keys)
+        for track, start in parts:
+            track.keys += keys[start : start + len(track.gaps) - len(track.keys)]
 
     def _note_peaks(self) -> None:
         peaks = self.bucket.peaks

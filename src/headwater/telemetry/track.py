@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from ..streams.log import Outcome
-from .sketch import Sketch
+from .sketch import Sketch, keys_of
 
 MAX_SLOTS = 32
 FIRST_WIDTH_S = 5
@@ -85,21 +85,30 @@ class Cut(NamedTuple):
 
 
 class Track:
-    """`open`: the slot under way. `gaps`: seconds between deliveries that are not in it yet.
+    """`open`: the slot under way. `gaps`: seconds between deliveries that are not in it yet, always the same list.
 
+    `told`: how many of them whoever adds up all streams has seen, and `keys`: of the first of them, which it has told.
     `began_s` on the loop's clock is `began_ms` on the wall's.
     """
 
-    __slots__ = ("_closed", "_width_s", "began_ms", "began_s", "gaps", "open", "whole")
+    __slots__ = ("_closed", "_width_s", "began_ms", "began_s", "gaps", "keys", "open", "told", "whole")
 
     def __init__(self, began_s: float, began_ms: float, *, whole: bool) -> None:
         self.began_s = began_s
         self.began_ms = began_ms
         self.whole = whole
         self.gaps: list[float] = []
+        self.keys: list[int] = []
+        self.told = 0
         self.open = Slot()
         self._width_s: float = FIRST_WIDTH_S
         self._closed: list[bytes] = []
+
+    def untold(self) -> list[float]:
+        """The gaps that have come since the last time. Ask before they go into a slot."""
+        gaps = self.gaps[self.told :] if self.told else self.gaps.copy()
+        self.told = len(self.gaps)
+        return gaps
 
     def roll(self, now: float) -> None:
         """Close the slots that are over; call it about once a second."""
@@ -113,8 +122,12 @@ class Track:
                 place = int((now - self.began_s) / self._width_s)
 
     def _settle(self) -> None:
-        gaps, self.gaps = self.gaps, []
-        self.open.gaps.add_all(gaps)
+        gaps, keys = self.gaps, self.keys
+        if gaps:
+            self.open.gaps.add_all(gaps, keys + keys_of(gaps[len(keys) :]))
+            gaps.clear()
+            keys.clear()
+        self.told = 0
 
     def _widen(self) -> None:
         self._width_s *= 2
