@@ -27,6 +27,7 @@
     │   ├── RateLimited           429   the key's or the user's own limit a minute
     │   ├── QueueTimeout          503
     │   ├── TooManyConnections    503
+    │   │   └── ConnectionLimit   429   the key's or the address's own number of connections
     │   └── ShuttingDown          503
     ├── ProviderError             502   the upstream failed
     │   ├── ProviderUnreachable   502   refused, reset before the head, DNS, TLS
@@ -254,6 +255,11 @@ class QueueTimeout(Overloaded):
 
 class TooManyConnections(Overloaded):
     code = "too_many_connections"
+
+
+class ConnectionLimit(TooManyConnections):
+    http_status = 429
+    code = "connection_limit"
 
 
 class ShuttingDown(Overloaded):

@@ -33,11 +33,13 @@ from .runtime_identity import open_identity, part_of
 from .runtime_monitor import make_monitor, open_monitoring
 from .server import ModelCard, Resolved, ServerSettings, create_app
 from .server.compression import Compression, CompressionSettings
-from .server.connections import Connections
+from .server.connection_streams import nothing_recorded
+from .server.connections import Connections, ConnectionSettings
 from .server.ports import ChatServices, RouteCard, TargetState
 from .streams import Channel, Fold, Hub, Log, Observer, Producer, RecoveryReport, StreamRecord, StreamSettings
 from .streams.log import SupportsMaintenance
 from .tables import RouteTable
+from .telemetry import Monitor
 from .telemetry.stream_lines import StreamLines
 
 _logger = logging.getLogger(__name__)
@@ -105,7 +107,7 @@ async def open_runtime(
         # Before the start: a start that fails half-way has begun some of what a shutdown ends.
         stack.push_async_callback(hub.shutdown)
         recovered = await hub.start()
-        connections = await _open_connections(stack, hub)
+        connections = await _open_connections(stack, hub, settings, made.monitor)
         if seams.chat is not None:
             await seams.chat.backend.open()
         _keep_tidy(stack, log, settings)
@@ -118,8 +120,11 @@ async def open_runtime(
         yield Runtime(settings, log, hub, registry, app, recovered, connections, compression, keys_kept, seams.chat)
 
 
-async def _open_connections(stack: AsyncExitStack, hub: Hub) -> Connections:
-    connections = Connections(hub)
+async def _open_connections(
+    stack: AsyncExitStack, hub: Hub, settings: Settings, monitor: Monitor | None
+) -> Connections:
+    recorded = nothing_recorded if monitor is None else monitor.recorded
+    connections = Connections(hub, connection_settings(settings), recorded=recorded)
     await connections.open()
     stack.push_async_callback(connections.close)
     return connections
@@ -295,6 +300,11 @@ def stream_settings(settings: Settings) -> StreamSettings:
     """The stream core's part of the settings, by the same names."""
     shared = set(StreamSettings.__struct_fields__) & set(Settings.model_fields)
     return StreamSettings(**{name: getattr(settings, name) for name in shared})
+
+
+def connection_settings(settings: Settings) -> ConnectionSettings:
+    """Of those that wait for their start; a viewer's own bounds are the stream core's."""
+    return ConnectionSettings(max_connections=settings.max_connections, pending_timeout_s=settings.connection_timeout_s)
 
 
 def target_settings(settings: Settings) -> TargetSettings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ MODEL = "first/fake-1"
 
 pytestmark = pytest.mark.timeout(180)
 FIRST_LOAD_BYTES = 200 * 1024
+CHARTS = 13
+SOME_OF_ALL, NOT_ALL = re.compile(r"^[1-9]\d*(\.\d)?%$"), re.compile(r"^\d{1,2}(\.\d)?%$")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -88,11 +92,17 @@ async def test_a_stream_is_seen_to_come_and_go(visit: Visit, measured: Served, c
         await expect(row).to_have_count(1)
         await expect(row).to_contain_text("python-httpx")
         await expect(row).to_contain_text("came back")
+        # Which the kernel tells, and which is a dash where it does not.
+        await expect(row.locator("td.number").nth(4)).to_contain_text("ms" if sys.platform == "linux" else "–")
         await row.get_by_role("button", name=f"Details of stream {stream}").click()
         dialog = page.get_by_test_id("stream-dialog")
         for kind in ("started", "first_token", "attached", "resumed"):
             await expect(dialog.locator("code", has_text=kind).first).to_be_visible()
         await expect(dialog.get_by_role("img", name="Chunks over time: 30 chunks")).to_be_visible()
+        figures = dialog.get_by_test_id("stream-figures")
+        await expect(figures).to_contain_text("Chunks30")
+        await expect(figures).to_contain_text("Reconnection rate50%")
+        await expect(figures).to_contain_text("Dropped connections1")
         await check_accessible(page)
         await shoot(page, "dashboard-stream")
         await client.post(f"{measured.url}/v1/streams/{stream}/cancel")
@@ -102,6 +112,14 @@ async def test_a_stream_is_seen_to_come_and_go(visit: Visit, measured: Served, c
     await expect(figure(page, "active-streams")).to_have_text("0")
     await expect(figure(page, "active-viewers")).to_have_text("0")
     await expect(page.get_by_text("Nobody watches a stream now.")).to_be_visible()
+    # One client was cut and came back, and its answer was cancelled; other tests' clients may be of the same minute.
+    await expect(figure(page, "drops")).not_to_have_text("0")
+    await expect(figure(page, "reconnection-rate")).to_have_text(SOME_OF_ALL)
+    await expect(figure(page, "completion-rate")).to_have_text(NOT_ALL)
+    await expect(figure(page, "mean-chunk")).not_to_have_text("–")
+    if sys.platform == "linux":
+        await expect(figure(page, "round-trip")).to_contain_text("ms")
+        await expect(figure(page, "retransmissions")).to_have_text("0")
 
 
 async def test_what_went_wrong_is_told_by_reason_provider_and_model(
@@ -138,7 +156,7 @@ async def test_everybody_can_read_it(
     await expect(charts.first).to_be_visible()
     # Each chart says in words what it shows, and shows it as a table, too.
     assert title in (await charts.first.get_attribute("aria-label") or "")
-    await expect(page.locator("figure details")).to_have_count(8)
+    await expect(page.locator("figure details")).to_have_count(CHARTS)
     await page.locator("figure summary").first.click()
     await expect(page.locator("figure table").first).to_be_visible()
     await check_accessible(page)
@@ -153,7 +171,7 @@ async def test_the_day_and_the_hour(visit: Visit, measured: Served, client: http
     async with page.expect_response(lambda response: "window_s=86400&step_s=900" in response.url) as asked:
         await page.get_by_label("24 hours").check()
     assert (await (await asked.value).json())["step_s"] == 900
-    await expect(page.locator("figure")).to_have_count(8)
+    await expect(page.locator("figure")).to_have_count(CHARTS)
 
 
 async def test_it_comes_back_after_a_restart(visit: Visit, measured: Served) -> None:
@@ -204,6 +222,6 @@ async def test_a_server_that_does_not_count_says_so(
 async def test_it_loads_little_and_asks_nobody_else(visit: Visit, measured: Served) -> None:
     reader = await visit(measured.url)
     page = await reader.open("/dashboard")
-    await expect(page.locator("figure")).to_have_count(8)
+    await expect(page.locator("figure")).to_have_count(CHARTS)
     sizes = [(await request.sizes())["responseBodySize"] for request in reader.requests if "/assets/" in request.url]
     assert 0 < sum(sizes) < FIRST_LOAD_BYTES

@@ -249,7 +249,7 @@ async def test_keys_of_users_see_no_figures(tmp_path: Path, upstream: Upstream) 
         Served(tmp_path, flags=configured(tmp_path, upstream), environment=keys) as served,
         httpx.AsyncClient(base_url=served.url) as client,
     ):
-        for path in ("metrics/summary", "metrics/live", "alerts", "connections", "streams/x/timeline"):
+        for path in ("metrics/summary", "metrics/live", "alerts", "streams/x/timeline"):
             codes = [
                 (await client.get(f"/v1/{path}", headers={"x-api-key": key})).status_code for key in ("users-key", "no")
             ]
@@ -277,7 +277,7 @@ async def test_the_description_has_the_monitor(tmp_path: Path, upstream: Upstrea
     schemas = description["components"]["schemas"]
     referred = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
     assert referred <= schemas.keys()
-    assert {"Summary", "TimeSeries", "AlertList", "LiveFigures", "ViewerList", "StreamTimeline"} <= schemas.keys()
+    assert {"Summary", "TimeSeries", "AlertList", "LiveFigures", "ConnectionList", "StreamTimeline"} <= schemas.keys()
 
 
 async def test_the_terminal_shows_and_plans(upstream: Upstream, tmp_path: Path) -> None:

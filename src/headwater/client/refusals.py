@@ -13,6 +13,7 @@ from ..errors import (
     AccessError,
     AdminRequired,
     BodyTooLarge,
+    ConnectionLimit,
     HeadwaterError,
     IdempotencyMismatch,
     InputError,
@@ -57,7 +58,7 @@ _PLAIN = (
 
 _INPUT_BY_CODE: dict[str, type[InputError]] = {leaf.code: leaf for leaf in (*_INPUT, IdempotencyMismatch)}
 _OVERLOADED_BY_CODE: dict[str, type[Overloaded]] = {
-    leaf.code: leaf for leaf in (Overloaded, QueueFull, QueueTimeout, TooManyConnections, ShuttingDown)
+    leaf.code: leaf for leaf in (Overloaded, QueueFull, QueueTimeout, TooManyConnections, ConnectionLimit, ShuttingDown)
 }
 _PROVIDER_BY_CODE: dict[str, type[ProviderError]] = {leaf.code: leaf for leaf in _PROVIDER}
 _PLAIN_BY_CODE: dict[str, type[HeadwaterError]] = {leaf.code: leaf for leaf in _PLAIN}

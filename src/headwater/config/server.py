@@ -218,6 +218,22 @@ class Times(Group):
         ge=0,
         le=3600,
     )
+    connection_timeout_s: float = setting(
+        TIMES,
+        300.0,
+        "A connection that was created and not started is forgotten after this; a viewer whose stream has told it"
+        " nothing for so long, heartbeats aside, is told to come back. Never sooner than `first_token_timeout_s`,"
+        " `idle_timeout_s` and `queue_timeout_s` allow; 0 never.",
+        ge=0,
+        le=86_400,
+    )
+    max_flush_interval_ms: float = setting(
+        TIMES,
+        100.0,
+        "Longest `flushInterval` that a request below `/streaming` may ask for.",
+        ge=25,
+        le=10_000,
+    )
     send_timeout_s: float = setting(
         TIMES, 30.0, "A viewer that takes no bytes for this long is cut off.", gt=0, le=3600
     )
@@ -235,7 +251,18 @@ class Times(Group):
 class Amounts(Group):
     """How much there may be at once."""
 
-    max_connections: int = setting(AMOUNTS, 10_000, "Viewers held at once.", ge=1, le=1_000_000)
+    max_connections: int = setting(
+        AMOUNTS, 10_000, "Viewers held at once; also connections created and not ended.", ge=1, le=1_000_000
+    )
+    max_connections_per_key: int = setting(
+        AMOUNTS, 0, "Viewers of one key, or of one user of a token, at once; 0 sets no bound.", ge=0, le=1_000_000
+    )
+    max_connections_per_address: int = setting(
+        AMOUNTS, 0, "Viewers from one address at once; 0 sets no bound.", ge=0, le=1_000_000
+    )
+    max_buffer_bytes: int = setting(
+        AMOUNTS, 8192, "Largest `bufferSize` that a request below `/streaming` may ask for.", ge=256, le=MIB
+    )
     max_streams: int = setting(AMOUNTS, 2000, "Streams generating at once.", ge=1, le=100_000)
     max_queued: int = setting(AMOUNTS, 1000, "Streams waiting to generate; more are refused.", ge=0, le=1_000_000)
     max_body_bytes: int = setting(AMOUNTS, 8 * MIB, "Largest request body.", ge=1024, le=1024 * MIB)
@@ -284,10 +311,19 @@ class Monitor(Group):
     """What is counted, and what is an alert."""
 
     metrics: bool = setting(
-        MONITOR, True, "Count what happens, for `/v1/metrics`, `/v1/alerts`, `/v1/connections` and the dashboard."
+        MONITOR,
+        True,
+        "Count what happens, for `/v1/metrics`, `/v1/alerts`, the figures of connections and the dashboard.",
     )
     metrics_keep_s: float = setting(
-        MONITOR, 2_592_000.0, "How long the figures of each minute are kept.", ge=86_400, le=31_536_000
+        MONITOR,
+        2_592_000.0,
+        "How long the figures of each minute, and of each ended stream, are kept.",
+        ge=86_400,
+        le=31_536_000,
+    )
+    metrics_keep_streams: int = setting(
+        MONITOR, 50_000, "Ended streams whose figures are kept; the oldest go first.", ge=0, le=10_000_000
     )
     metrics_max_labels: int = setting(
         MONITOR,

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..config import Settings, load_settings
 from ..dialects import EncodeOptions, dialect_named
-from ..errors import AccessError, ConfigError, HeadwaterError, InputError, TooManyConnections
+from ..errors import AccessError, ConfigError, HeadwaterError, InputError
 from ..events import Event, StreamId
 from ..following import follow_channel
 from ..request import Priority
@@ -29,8 +29,9 @@ from ..runtime import Runtime, open_runtime
 from ..server import EventStreamResponse
 from ..server.accept import cursor_of
 from ..server.errors import exception_response
+from ..server.viewer_facts import facts_of_viewer
 from ..sse import retry
-from ..streams import Accepted, Log, NewStream, StreamInfo
+from ..streams import NOBODY, Accepted, Log, NewStream, StreamInfo
 from .sources import Source, SourceProducer, check_source, discard
 
 if TYPE_CHECKING:
@@ -151,8 +152,8 @@ class Headwater:
             if cursor is not None and not key:
                 raise InputError("this request resumes a stream: respond() needs the key= that names it", param="key")
             runtime = await self._ready()
-            if cursor is None and runtime.hub.viewers >= self.settings.max_connections:
-                raise TooManyConnections(f"{runtime.hub.viewers} viewers are connected")
+            if cursor is None:
+                runtime.hub.check_room(NOBODY if request is None else facts_of_viewer(request.scope).caller)
             told = {"model": model, "owner": owner, "priority": priority, "retry": cursor is None}
             new = self._new(dialect, key, linger_s, **told)
             accepted = await self._accept(source, new)

@@ -19,6 +19,7 @@ from ..request import ChatRequest, Priority, encode_request, prompt_characters
 from ..streams import Accepted, NewStream, Producer
 from ..streams.fold import CHARACTERS_PER_TOKEN
 from .ports import Services
+from .viewer_facts import facts_of_viewer
 
 MAX_LINGER_S = 86_400.0
 
@@ -47,6 +48,15 @@ def cursor_of(request: Request, after: str | None = None) -> str | None:
     return request.headers.get("last-event-id") or after or None
 
 
+def check_room(services: Services, request: Request) -> None:
+    """Before a model is asked for an answer that nobody could watch. Raises `TooManyConnections`."""
+    services.hub.check_room(facts_of_viewer(request.scope).caller)
+
+
+def wants_stream(request: Request, decoded: Decoded) -> bool:
+    return decoded.stream or "text/event-stream" in request.headers.get("accept", "")
+
+
 async def accept(services: Services, request: Request, decoded: Decoded) -> Accepted:
     """Start the stream, or find the one that this `Idempotency-Key` started. Raises `HeadwaterError`."""
     settings = services.settings
@@ -64,6 +74,8 @@ async def accept(services: Services, request: Request, decoded: Decoded) -> Acce
         known = await services.hub.find(new)
         if known is not None:
             return Accepted(known, False)
+    if wants_stream(request, decoded) and cursor_of(request, request.query_params.get("after")) is None:
+        check_room(services, request)
     async with metered(services, request, characters) as count:
         chat, provider, producer = await resolved(
             services, msgspec.structs.replace(asked, meters=count.names), new.owner

@@ -15,7 +15,7 @@ from ..dialects import EncodeOptions
 from ..events import StreamId
 from ..ids import new_stream_id
 from ..streams import Accepted
-from .accept import as_headers_say, cursor_of, metered, new_stream, owner_of
+from .accept import as_headers_say, check_room, cursor_of, metered, new_stream, owner_of
 from .links import check_no_link
 from .ports import Services
 from .watching import watch_accepted
@@ -36,7 +36,7 @@ class Answering:
 
     async def answer(self, request: Request, ask: Ask, dialect: str, options: EncodeOptions | None = None) -> ASGIApp:
         """Ask, and answer with the stream. `Idempotency-Key`, `X-Priority`, `X-Fallback`, `X-Linger-S` are obeyed."""
-        asked = await self.ask(request, ask, dialect)
+        asked = await self.ask(request, ask, dialect, watched=True)
         return self._watch(request, asked, dialect, options)
 
     async def answer_get(
@@ -63,7 +63,7 @@ class Answering:
         epoch = await self._starts.note(tenant, digest, stream)
         # Who asks at the same moment must not start a second one.
         key = f"get:{digest}" if query.get(_NAMES_START) else ""
-        asked = await self.ask(request, ask, dialect, stream=stream, epoch=epoch, key=key)
+        asked = await self.ask(request, ask, dialect, stream=stream, epoch=epoch, key=key, watched=True)
         return self._watch(request, asked, dialect, options)
 
     async def ask(
@@ -75,10 +75,12 @@ class Answering:
         stream: StreamId | None = None,
         epoch: int = 1,
         key: str = "",
+        watched: bool = False,
     ) -> Asked:
         """Ask, and nothing more: for answers in one piece.
 
         `stream` and `epoch`: as noted by `Starts`. `key`: in place of an `Idempotency-Key` that is not there.
+        `watched`: whether the caller stays for the stream, for which there must be room.
         """
         fallback, priority = as_headers_say(request, ask.fallback, ask.priority)
         new = new_stream(self._services, request, dialect)
@@ -87,6 +89,8 @@ class Answering:
         # Who comes back to an answer is not counted, and so not refused either.
         if (known := await self.backend.asking.known(ask, new)) is not None:
             return known
+        if watched and cursor_of(request, request.query_params.get("after")) is None:
+            check_room(self._services, request)
         async with metered(self._services, request, len(ask.message)) as count:
             asked = await self.backend.ask(msgspec.structs.replace(ask, meters=count.names), new)
             count.spent = asked.created

@@ -62,8 +62,9 @@ def create_app(
     """The whole API over a hub that the caller starts and shuts down. Raises `ConfigError` for a malformed key.
 
     `routes`: for `/v1/routes`, which there is not without it; `chat`: likewise for conversations and documents.
-    `identity`: who may call; None: who has one of the settings' keys. `connections`: the register behind `/streaming`.
-    `monitoring`: figures, alerts and viewers, for administrators. `compression`: None sends event streams as they are.
+    `identity`: who may call; None: who has one of the settings' keys. `connections`: the register behind `/streaming`
+    and `/v1/connections`. `monitoring`: figures, alerts and timelines, for administrators. `compression`: None sends
+    event streams as they are.
     """
     identity = identity or Identity(IdentitySettings(api_keys=settings.api_keys, admin_keys=settings.admin_keys))
     app = FastAPI(
@@ -83,9 +84,9 @@ def create_app(
     app.include_router(routes_identity.routes(identity))
     if routes is not None:
         app.include_router(routes_routes.routes(routes))
+    bodies: tuple[type, ...] = openapi_identity.BODIES + openapi_monitor.CONNECTION_BODIES
     if connections is not None:
         app.include_router(routes_connections.routes(services, connections))
-    bodies: tuple[type, ...] = openapi_identity.BODIES
     if monitoring is not None:
         _add_monitor(app, hub, settings, monitoring, compression)
         bodies += openapi_monitor.BODIES

@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from ..dialects import DIALECTS
 from ..errors import ConfigError
-from ..streams import Channel, Sink
+from ..streams import Channel, Network, Sink, SupportsNetwork
 from .encodings import accepted
 
 Coding: TypeAlias = Literal["gzip", "zstd", "br", "deflate"]
@@ -105,13 +105,13 @@ class Compression:
 class CompressedSink:
     """A viewer's sink before another one. What it holds is let go of when the viewer is gone."""
 
-    __slots__ = ("_bound", "_compress", "_finish", "_inner", "_release")
+    __slots__ = ("_compress", "_finish", "_inner", "_on_writable", "_release")
 
     def __init__(self, inner: Sink, compressor: Compressor, release: Callable[[], None]) -> None:
         self._inner = inner
         self._compress, self._finish = compressor
         self._release = release
-        self._bound = False
+        self._on_writable: Callable[[], None] | None = None
 
     @property
     def writable(self) -> bool:
@@ -119,9 +119,18 @@ class CompressedSink:
 
     def bind(self, on_writable: Callable[[], None]) -> None:
         self._inner.bind(on_writable)
-        if self._bound:
+        if self._on_writable is not None:
             self.release()
-        self._bound = True
+        self._on_writable = on_writable
+
+    def carry(self, inner: Sink) -> None:
+        """See `streams.ports.Layer`: what was compressed before is with the other sink already."""
+        self._inner = inner
+        if self._on_writable is not None:
+            inner.bind(self._on_writable)
+
+    def network(self) -> Network | None:
+        return self._inner.network() if isinstance(self._inner, SupportsNetwork) else None
 
     def release(self) -> None:
         """Nobody will write any more. Idempotent."""

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import uuid
+from typing import NamedTuple
 
 import msgspec
 
 from ..dialects.streaming import StreamRequestBody
 from ..errors import InputError
 from ..request import ChatRequest
-from ..streams import StreamRecord
+from ..streams import Pace, StreamRecord
 
-MAX_BUFFER_BYTES = 8192
-MAX_FLUSH_INTERVAL_MS = 100.0
+BUFFER_BYTES = 8192
+FLUSH_INTERVAL_MS = 100.0
 """The reference's own figures."""
 
 # They are kept with the stream and told again with each look at it.
 MAX_NAME_CHARACTERS = 256
-MAX_AGENT_CHARACTERS = 512
+
+
+class Bounds(NamedTuple):
+    """What a request may ask for at most. `flush_ms`: the time between two commits under load."""
+
+    buffer_bytes: int = BUFFER_BYTES
+    flush_interval_ms: float = FLUSH_INTERVAL_MS
+    flush_ms: float = 5.0
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """`created_ms`: Unix time. `user_id`: who the key or token belongs to. Texts are "" where nothing was told."""
+    """`created_ms`: Unix time. `user_id`: who the key or token belongs to. Texts are "" where nothing was told.
+
+    `paced`: whether it asked for one of the two bounds before it, and so for frames that are held and joined.
+    """
 
     created_ms: int = 0
     request_id: str
@@ -32,8 +43,14 @@ class Facts(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     model: str = ""
     user_agent: str = ""
     ip: str = ""
-    buffer_bytes: int = MAX_BUFFER_BYTES
-    flush_interval_ms: float = MAX_FLUSH_INTERVAL_MS
+    buffer_bytes: int = BUFFER_BYTES
+    flush_interval_ms: float = FLUSH_INTERVAL_MS
+    paced: bool = False
+
+    @property
+    def pace(self) -> Pace | None:
+        """None: every frame goes out at once, which keeps both bounds."""
+        return Pace(self.buffer_bytes, self.flush_interval_ms / 1000) if self.paced else None
 
 
 class KeptRequest(ChatRequest, frozen=True, omit_defaults=True):
@@ -64,19 +81,18 @@ def facts_of(record: StreamRecord) -> Facts | None:
         return None
 
 
-def facts_from(body: StreamRequestBody, *, flush_ms: float) -> Facts:
-    """What a request says of itself; who asks is for its caller to add. `flush_ms`: the time between two commits.
+def facts_from(body: StreamRequestBody, bounds: Bounds) -> Facts:
+    """What a request says of itself; who asks is for its caller to add.
 
-    Raises `InputError` for names that are too long, and for bounds above the documented ones.
+    Raises `InputError` for names that are too long, and for more than `bounds`.
     """
     options = body.options
-    buffer_bytes = MAX_BUFFER_BYTES if options.buffer_size is None else options.buffer_size
-    if buffer_bytes > MAX_BUFFER_BYTES:
-        raise InputError(f"bufferSize must be at most {MAX_BUFFER_BYTES} bytes", param="options.bufferSize")
-    flush_interval_ms = MAX_FLUSH_INTERVAL_MS if options.flush_interval is None else options.flush_interval
-    if flush_interval_ms > MAX_FLUSH_INTERVAL_MS:
+    buffer_bytes, flush_interval_ms = options.buffer_size, options.flush_interval
+    if buffer_bytes is not None and buffer_bytes > bounds.buffer_bytes:
+        raise InputError(f"bufferSize must be at most {bounds.buffer_bytes} bytes", param="options.bufferSize")
+    if flush_interval_ms is not None and flush_interval_ms > bounds.flush_interval_ms:
         raise InputError(
-            f"flushInterval must be at most {MAX_FLUSH_INTERVAL_MS:g} milliseconds", param="options.flushInterval"
+            f"flushInterval must be at most {bounds.flush_interval_ms:g} milliseconds", param="options.flushInterval"
         )
     return Facts(
         request_id=_name(body.request_id, "requestId") or str(uuid.uuid4()),
@@ -84,9 +100,12 @@ def facts_from(body: StreamRequestBody, *, flush_ms: float) -> Facts:
         session_id=_name(body.metadata.session_id, "sessionId"),
         provider=_name(body.provider, "provider"),
         model=_name(body.model, "model"),
-        buffer_bytes=buffer_bytes,
+        buffer_bytes=bounds.buffer_bytes if buffer_bytes is None else buffer_bytes,
         # What is promised is kept, so nothing shorter than a commit under load is.
-        flush_interval_ms=max(flush_interval_ms, flush_ms),
+        flush_interval_ms=bounds.flush_interval_ms
+        if flush_interval_ms is None
+        else max(flush_interval_ms, bounds.flush_ms),
+        paced=buffer_bytes is not None or flush_interval_ms is not None,
     )
 
 

@@ -25,9 +25,11 @@ _Latency: TypeAlias = Annotated[
 
 
 class ConnectionMetadata(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """`bytesReceived`, `chunksReceived`: UTF-8 bytes and pieces of the answer, left out where the log is damaged.
+    """`chunksReceived`: pieces of the answer; `bytesReceived`: of the answer in UTF-8, for a viewer of the frames that
+    were sent to it. Left out where they are not known, as of a damaged log.
 
-    `lastActivity`: of a running answer to within a second, as this process has seen it.
+    `lastActivity`: of a running answer to within a second, as this process has seen it; of a viewer: of the last bytes
+    sent, heartbeats included.
     """
 
     user_agent: str
@@ -40,11 +42,13 @@ class ConnectionMetadata(msgspec.Struct, frozen=True, rename="camel", kw_only=Tr
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Bytes and milliseconds. `bufferSize` and `flushInterval` are upper bounds that are always kept.
+    """Bytes and milliseconds.
 
-    A frame is sent when its commit is done, so nothing is held back to fill a buffer or to wait for an interval;
-    a `flushInterval` shorter than the time between two commits under load is answered with that time.
-    `compression` and `encryption` are false: they come with a later release.
+    Who asks for neither `bufferSize` nor `flushInterval` gets each frame when its commit is done, which keeps within
+    both. Who asks for one gets what came in `flushInterval` as one frame, sooner when `bufferSize` bytes of content
+    wait; no frame has more, unless one piece alone does. A `flushInterval` shorter than the time between two commits
+    under load is answered with that time. `compression`: whether frames are compressed for who carries it now.
+    `encryption` is false: it comes with a later release.
     """
 
     buffer_size: int
@@ -54,8 +58,21 @@ class ConnectionOptions(msgspec.Struct, frozen=True, rename="camel", kw_only=Tru
     encryption: bool = False
 
 
+class ConnectionNetwork(msgspec.Struct, frozen=True, kw_only=True):
+    """As the system measures it: `rtt` in milliseconds."""
+
+    rtt: float
+    retransmissions: int
+
+
 class StreamConnection(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """One client's request and its answer. `id` is the stream's id, `X-Stream-Id`.
+    """One client's connection to a stream. There are two kinds, and each is one row.
+
+    One that was made below `/streaming` is a request and its answer: its id is the stream's (`X-Stream-Id`), from its
+    creation to long after its end, through all that comes back to it; `viewers` tells how many carry it now. Any other
+    is a viewer: its id begins and ends with it, and `cursor` (of the last event that it got), `lag` (events that are
+    committed, and it has not), `resumed` (whether it came with a cursor) and `network` are its own; `network` is left
+    out where the system does not tell.
 
     `status`: `connecting` was created and not started, `connected` waits for the model, `disconnected` was closed
     before its end. `provider`, `model`: as asked for, else what serves it. `userId`: who the key or token belongs to,
@@ -63,6 +80,8 @@ class StreamConnection(msgspec.Struct, frozen=True, rename="camel", kw_only=True
     """
 
     id: str
+    stream_id: str
+    dialect: str
     client_id: str
     user_id: str | UnsetType = UNSET
     session_id: str | UnsetType = UNSET
@@ -74,6 +93,21 @@ class StreamConnection(msgspec.Struct, frozen=True, rename="camel", kw_only=True
     options: ConnectionOptions
     created_at: str
     updated_at: str
+    viewers: int | UnsetType = UNSET
+    cursor: str | None | UnsetType = UNSET
+    lag: int | UnsetType = UNSET
+    resumed: bool | UnsetType = UNSET
+    network: ConnectionNetwork | UnsetType = UNSET
+
+
+class ConnectionList(msgspec.Struct, frozen=True, tag_field="object", tag="list"):
+    """The newest first. `total`: how many there are, also on other pages; null where the log would have to be read for
+    it. `before`: ask again with it for the older ones; null: there are none.
+    """
+
+    data: list[StreamConnection]
+    total: int | None
+    before: str | None
 
 
 class StreamEvent(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -118,38 +152,77 @@ class Period(msgspec.Struct, frozen=True):
     end: str
 
 
+class Latency(msgspec.Struct, frozen=True):
+    """Milliseconds between two deliveries of the answer's content; what came in one read is one delivery.
+
+    Null where there were no two. `p95` and `p99` are within 1 %, and what is below a tenth of a millisecond counts as
+    that; the others are exact, on a clock of a millisecond.
+    """
+
+    min: float | None
+    max: float | None
+    average: float | None
+    p95: float | None
+    p99: float | None
+
+
 class Performance(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """`averageChunkSize` in bytes; the rates are over the stream's own time, from its start to its end or to now."""
+    """`averageChunkSize` in bytes; the rates are over the time of `period`. `latency`: left out where it was not
+    recorded.
+    """
 
     total_chunks: int
     total_bytes: int
     average_chunk_size: float | UnsetType = UNSET
     chunks_per_second: float | UnsetType = UNSET
     bytes_per_second: float | UnsetType = UNSET
+    latency: Latency | UnsetType = UNSET
 
 
 class Quality(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """0 or 1, as this is one stream: whether it came to its end, whether it failed. Left out while it runs.
+    """`completionRate`, `errorRate`: 0 or 1, as this is one stream: whether it came to its end, whether it failed. A
+    stream that was closed before its end did neither. `averageStreamDuration` is its duration in milliseconds. All
+    three are left out where its end is not in the period.
 
-    A stream that was closed before its end did neither. `averageStreamDuration` is its duration in milliseconds.
+    `reconnectionRate`: clients that came back of all that came, 0 to 1; left out where none came.
     """
 
     completion_rate: float | UnsetType = UNSET
     error_rate: float | UnsetType = UNSET
     average_stream_duration: float | UnsetType = UNSET
+    reconnection_rate: float | UnsetType = UNSET
+
+
+_NETWORK_NAMES = {"connection_drops": "connectionDrops", "packets_lost": "packetsLost", "average_rtt": "averageRTT"}
+
+
+class NetworkFigures(msgspec.Struct, frozen=True, rename=_NETWORK_NAMES, kw_only=True):
+    """`connectionDrops`: clients that were lost before they had all. `averageRTT`: milliseconds, of the connections as
+    they were looked at. `packetsLost`: packets sent again that the peer had not got, as far as it tells.
+
+    A figure that nobody measured is null, and `reason` says why.
+    """
+
+    connection_drops: int | None
+    packets_lost: int | None
+    retransmissions: int | None
+    average_rtt: float | None
+    reason: str | UnsetType = UNSET
 
 
 class StreamMetrics(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """`period`: what the figures are for.
 
-    Pieces carry no time of their own. A period that touches the stream's time is therefore answered with the whole
-    of that time; one that does not touch it, as it was asked for, with nothing in it.
+    They are recorded in slots of five seconds, of ten and more of long answers. A period is answered with all slots
+    that it touches, one that touches none, as it was asked for, with nothing in it. Of a stream that was not recorded
+    here (`metrics = false`, or forgotten) only its sums are known, for the whole of its time.
     """
 
     connection_id: str
     period: Period
     performance: Performance
     quality: Quality
+    network: NetworkFigures
 
 
 class StreamTold(msgspec.Struct, frozen=True):

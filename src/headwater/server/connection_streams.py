@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import aclosing
+from typing import TypeAlias
 
 from ..errors import HeadwaterError, LogCorrupt, UnknownItem
 from ..events import Error, StreamId
@@ -19,10 +20,13 @@ from ..streams import Channel, Hub, StreamInfo, StreamRecord
 from ..streams.generation import FIRST_VIEWER_S
 from ..streams.history import read_fold
 from ..streams.info import describe
+from ..telemetry.track import Recorded
 from . import connection_views as views
 from .connection_facts import Facts
 from .connection_hooks import ConnectionHooks
-from .connection_shapes import Figures, StreamCompleted, StreamFailure, StreamTold
+from .connection_metrics import recorded_metrics
+from .connection_shapes import Figures, StreamCompleted, StreamFailure, StreamMetrics, StreamTold
+from .viewer_facts import ViewerFacts
 
 _logger = logging.getLogger(__name__)
 
@@ -53,8 +57,18 @@ class Live:
         return Figures(fold.texts, fold.text_bytes, self.first_ms)
 
 
+ReadRecorded: TypeAlias = Callable[[str], Awaitable[Recorded | None]]
+"""What was recorded of a stream while it ran."""
+
+
+async def nothing_recorded(stream: str) -> Recorded | None:
+    """Where nothing is counted."""
+    return None
+
+
 class ConnectionStreams:
-    def __init__(self, hub: Hub, hooks: ConnectionHooks, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, hub: Hub, hooks: ConnectionHooks, clock_ms: Callable[[], int], recorded: ReadRecorded) -> None:
+        self.recorded = recorded
         self.heartbeat_ms = hub.settings.heartbeat_s * 1000
         self._hub = hub
         self._hooks = hooks
@@ -143,7 +157,8 @@ class ConnectionStreams:
             self._hooks.tell("stream_error", StreamFailure(connection, ended.error))
         elif ended.status == "done":
             self._hooks.tell("stream_completed", StreamCompleted(connection, ended.finish_reason or "stop"))
-        self._hooks.tell("metrics_updated", views.metrics(seen, record.created_ms, ended.finished_ms))
+        told = await self.metrics(seen, record.created_ms, ended.finished_ms)
+        self._hooks.tell("metrics_updated", told)
         self._hooks.tell("connection_closed", connection)
 
     # ------------------------------------------------------------------ what is seen
@@ -168,7 +183,37 @@ class ConnectionStreams:
             figures=figures,
             last_ms=last_ms,
             now_ms=self._clock_ms(),
+            carried=views.NOBODY if live is None else carried_by(live.channel),
         )
+
+    def running(self) -> Iterator[views.Seen]:
+        """All that run here, without a look into the log."""
+        now_ms = self._clock_ms()
+        for live in self._live.values():
+            channel = live.channel
+            if not channel.ended:
+                yield views.Seen(
+                    facts=live.facts,
+                    record=channel.record,
+                    info=describe(channel.record, channel),
+                    figures=live.figures,
+                    last_ms=max(live.last_ms, channel.record.created_ms),
+                    now_ms=now_ms,
+                    carried=carried_by(channel),
+                )
+
+    async def metrics(self, seen: views.Seen, start_ms: float, end_ms: float) -> StreamMetrics:
+        """By what was recorded; without that, by what its record and its events tell."""
+        told = await self.recorded_metrics(seen.record, start_ms, end_ms)
+        return told or views.metrics(seen, start_ms, end_ms)
+
+    async def recorded_metrics(self, record: StreamRecord, start_ms: float, end_ms: float) -> StreamMetrics | None:
+        """Of any stream; None where nobody recorded it."""
+        recorded = await self.recorded(record.id)
+        if recorded is None:
+            return None
+        outcome = None if record.ended is None else record.ended.status
+        return recorded_metrics(record.id, recorded, start_ms=start_ms, end_ms=end_ms, outcome=outcome)
 
     async def _record(self, stream: StreamId) -> StreamRecord:
         record = await self._hub.log.get(stream)
@@ -234,3 +279,10 @@ class ConnectionStreams:
         self._cancelling.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _logger.warning("a stream that nobody watches could not be cancelled: %s", error)
+
+
+def carried_by(channel: Channel) -> views.Carried:
+    """Who carries a connection, besides those that look at its stream in other ways."""
+    facts = [viewer.about for viewer in channel.viewers if isinstance(viewer.about, ViewerFacts)]
+    carry = [about for about in facts if about.carries]
+    return views.Carried(len(carry), any(about.compressed for about in carry))

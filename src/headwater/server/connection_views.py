@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import NamedTuple
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from ..dialects.streaming import NAME
 from ..instants import rfc3339
 from ..streams import Status, StreamInfo, StreamRecord
 from .connection_facts import Facts
+from .connection_metrics import no_metrics, unrecorded_network
 from .connection_shapes import (
     ConnectionMetadata,
     ConnectionOptions,
@@ -40,6 +43,16 @@ STATUSES: MappingProxyType[Status, ConnectionStatus] = MappingProxyType(
 )
 
 
+class Carried(NamedTuple):
+    """How many clients carry a connection now, and whether any of them gets compressed frames."""
+
+    viewers: int
+    compressed: bool
+
+
+NOBODY = Carried(0, False)
+
+
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A started connection at `now_ms`. `last_ms`: when it last changed; `figures` None: its log is damaged."""
 
@@ -49,6 +62,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     figures: Figures | None
     last_ms: int
     now_ms: int
+    carried: Carried = NOBODY
 
     @property
     def status(self) -> ConnectionStatus:
@@ -96,6 +110,7 @@ def connection(seen: Seen, heartbeat_ms: float) -> StreamConnection:
         metadata=_metadata(facts, seen.last_ms, seen.figures, _average_ms(seen)),
         heartbeat_ms=heartbeat_ms,
         updated_ms=seen.end_ms if record.ended is not None else record.created_ms,
+        carried=seen.carried,
     )
 
 
@@ -108,9 +123,12 @@ def _connection(
     metadata: ConnectionMetadata,
     heartbeat_ms: float,
     updated_ms: int,
+    carried: Carried = NOBODY,
 ) -> StreamConnection:
     return StreamConnection(
         id=connection_id,
+        stream_id=connection_id,
+        dialect=NAME,
         client_id=facts.client_id,
         user_id=facts.user_id or UNSET,
         session_id=facts.session_id or UNSET,
@@ -120,10 +138,14 @@ def _connection(
         model=served[1],
         metadata=metadata,
         options=ConnectionOptions(
-            buffer_size=facts.buffer_bytes, flush_interval=facts.flush_interval_ms, heartbeat_interval=heartbeat_ms
+            buffer_size=facts.buffer_bytes,
+            flush_interval=facts.flush_interval_ms,
+            heartbeat_interval=heartbeat_ms,
+            compression=carried.compressed,
         ),
         created_at=rfc3339(facts.created_ms),
         updated_at=rfc3339(updated_ms),
+        viewers=carried.viewers,
     )
 
 
@@ -203,7 +225,7 @@ def pending_response(connection_id: str, facts: Facts) -> StreamResponse:
 
 
 def metrics(seen: Seen, start_ms: float, end_ms: float) -> StreamMetrics:
-    """For a period that touches the stream's time: the whole of that; for another one: nothing."""
+    """Of a stream that nobody recorded. For a period that touches its time: the whole of that; else nothing."""
     begun_ms, ended_ms = seen.record.created_ms, seen.end_ms
     if end_ms < begun_ms or start_ms > ended_ms:
         return no_metrics(seen.record.id, start_ms, end_ms)
@@ -220,14 +242,5 @@ def metrics(seen: Seen, start_ms: float, end_ms: float) -> StreamMetrics:
         period=Period(rfc3339(begun_ms), rfc3339(ended_ms)),
         performance=performance(seen.figures or Figures(0, 0), seen.duration_ms),
         quality=quality,
-    )
-
-
-def no_metrics(connection_id: str, start_ms: float, end_ms: float) -> StreamMetrics:
-    """Nothing was streamed in this period."""
-    return StreamMetrics(
-        connection_id=connection_id,
-        period=Period(rfc3339(start_ms), rfc3339(end_ms)),
-        performance=performance(Figures(0, 0), 0),
-        quality=Quality(),
+        network=unrecorded_network(),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
@@ -21,9 +21,11 @@ from ..events import Event, JsonObject, StreamId, text_of
 from ..ids import new_stream_id
 from ..sse import Parser
 from ..streams import Accepted, Channel, Fold, Hub, Query, StreamRecord
+from ..telemetry.track import Recorded
 from . import connection_views as views
 from .connection_facts import Facts, facts_of
 from .connection_hooks import ConnectionHooks
+from .connection_metrics import no_metrics
 from .connection_shapes import (
     ConnectionStatus,
     Figures,
@@ -32,7 +34,7 @@ from .connection_shapes import (
     StreamMetrics,
     StreamResponse,
 )
-from .connection_streams import ConnectionStreams
+from .connection_streams import ConnectionStreams, ReadRecorded, nothing_recorded
 
 _logger = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ _decode_body = msgspec.json.Decoder(StreamRequestBody).decode
 class ConnectionSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`max_connections`: created and not ended. `max_pending_bytes`: of requests that wait for their start.
 
-    `pending_timeout_s`: how long one may wait for it (the reference's `connectionTimeout`).
+    `pending_timeout_s`: how long one may wait for it (the reference's `connectionTimeout`); 0: as long as it likes.
     """
 
     max_connections: int = 10_000
@@ -90,12 +92,13 @@ class Connections:
         settings: ConnectionSettings = ConnectionSettings(),  # noqa: B008 - frozen
         *,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        recorded: ReadRecorded = nothing_recorded,
     ) -> None:
         self.settings = settings
         self.hooks = ConnectionHooks()
         self._hub = hub
         self._clock_ms = clock_ms
-        self._streams = ConnectionStreams(hub, self.hooks, clock_ms)
+        self._streams = ConnectionStreams(hub, self.hooks, clock_ms, recorded)
         self._pending: dict[str, _Pending] = {}
         self._pending_bytes = 0
         self._sweeper: asyncio.Task[None] | None = None
@@ -240,15 +243,41 @@ class Connections:
         return views.response(await self._look(connection_id, owner), text_of(events), told)
 
     async def metrics(self, connection_id: str, owner: str, *, start_ms: float, end_ms: float) -> StreamMetrics:
-        """Raises `UnknownItem`, `LogError`."""
+        """Also of a stream that is no connection, where it was recorded. Raises `UnknownItem`, `LogError`."""
         if self._waiting(connection_id, owner) is not None:
-            return views.no_metrics(connection_id, start_ms, end_ms)
-        return views.metrics(await self._look(connection_id, owner), start_ms, end_ms)
+            return no_metrics(connection_id, start_ms, end_ms)
+        record = await self._hub.log.get(StreamId(connection_id))
+        if record is None or record.owner != owner:
+            raise UnknownItem("connection")
+        told = await self._streams.recorded_metrics(record, start_ms, end_ms)
+        return told or views.metrics(await self._look(connection_id, owner), start_ms, end_ms)
+
+    async def recorded(self, stream: str) -> Recorded | None:
+        """What was recorded of a stream, also of one that is no connection."""
+        return await self._streams.recorded(stream)
+
+    async def owner_of(self, connection_id: str) -> str:
+        """Whose connection it is. Raises `UnknownItem`, `LogError`."""
+        pending = self._pending.get(connection_id)
+        if pending is not None:
+            return pending.owner
+        record = await self._hub.log.get(StreamId(connection_id))
+        if record is None:
+            raise UnknownItem("connection")
+        return record.owner
+
+    def here(self) -> Iterator[tuple[str, StreamConnection]]:
+        """Those that are open in this process, with their owners; the log is not read for it."""
+        self._expire()
+        for pending in self._pending.values():
+            yield pending.owner, self._view(pending)
+        for seen in self._streams.running():
+            yield seen.record.owner, views.connection(seen, self._streams.heartbeat_ms)
 
     async def listed(
-        self, owner: str, *, status: ConnectionStatus | None = None, limit: int = 100, before: str | None = None
+        self, owner: str | None, *, status: ConnectionStatus | None = None, limit: int = 100, before: str | None = None
     ) -> Listed:
-        """The owner's that have this status; None: those that are open. Raises `LogError`."""
+        """The owner's that have this status; None: those that are open; all owners' for None. Raises `LogError`."""
         self._expire()
         found: dict[str, StreamConnection] = {}
         rest: str | None = None
@@ -257,7 +286,7 @@ class Connections:
             self._watch_over()
         if status in (None, "connecting"):
             for pending in self._pending.values():
-                if pending.owner == owner and (before is None or pending.id < before):
+                if owner in (None, pending.owner) and (before is None or pending.id < before):
                     found[pending.id] = self._view(pending)
         newest = sorted(found.values(), key=lambda connection: connection.id, reverse=True)
         if rest is not None:
@@ -268,7 +297,7 @@ class Connections:
         return Listed(newest, rest)
 
     async def _started(
-        self, owner: str, status: ConnectionStatus | None, limit: int, before: str | None
+        self, owner: str | None, status: ConnectionStatus | None, limit: int, before: str | None
     ) -> tuple[dict[str, StreamConnection], str | None]:
         """One more than `limit` where there are, and the last id that was looked at where there may be more."""
         state: Literal["unfinished", "finished"] = "finished"
@@ -358,6 +387,8 @@ class Connections:
         self._streams.sweep(self._clock_ms())
 
     def _expire(self) -> None:
+        if not self.settings.pending_timeout_s:
+            return
         due_ms = self._clock_ms() - self.settings.pending_timeout_s * 1000
         expired = []
         for pending in self._pending.values():  # oldest first

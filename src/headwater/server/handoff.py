@@ -19,6 +19,8 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from ..dialects.openai_chat import error_object
+from ..streams import Network, Sink
+from .tcp_info import read_network
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -65,6 +67,7 @@ class HeadwaterHttpProtocol(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.sink: TransportSink | None = None
         self._running: RequestResponseCycle | None = None
+        self._answered = False
         self._head_bytes = 0  # of the whole headers that the parser told of
         self._raw_head_bytes = 0  # of reads that left the head unfinished
         self._in_head = False
@@ -160,7 +163,16 @@ class HeadwaterHttpProtocol(HttpToolsProtocol):
         else:
             self._refuse(408, "the request did not arrive in time", "request_timeout")
 
+    def network_before(self) -> Network | None:
+        """What happened on this connection before the response that begins now; None on its first one."""
+        return self.network() if self._answered else None
+
+    def network(self) -> Network | None:
+        sock = self.transport.get_extra_info("socket")
+        return None if sock is None else read_network(sock)
+
     def on_response_complete(self) -> None:
+        self._answered = True
         self.watch_the_rest()
         super().on_response_complete()
 
@@ -228,7 +240,17 @@ class TransportSink:
     the head. After `open` the ASGI application returns; the connection's own callbacks keep the sink alive.
     """
 
-    __slots__ = ("_chunked", "_cycle", "_early", "_ended", "_on_lost", "_on_writable", "_protocol", "writable")
+    __slots__ = (
+        "_before",
+        "_chunked",
+        "_cycle",
+        "_early",
+        "_ended",
+        "_on_lost",
+        "_on_writable",
+        "_protocol",
+        "writable",
+    )
 
     def __init__(self, protocol: HeadwaterHttpProtocol, cycle: RequestResponseCycle) -> None:
         self._protocol = protocol
@@ -238,6 +260,7 @@ class TransportSink:
         self._chunked = True
         self._on_writable: Callable[[], None] = _nothing
         self._on_lost: Callable[[], None] = _nothing
+        self._before = protocol.network_before()
         self.writable = False
 
     @property
@@ -277,6 +300,22 @@ class TransportSink:
         if not protocol.flow.write_paused:
             self.writable = True
             self._on_writable()
+
+    def hand_over(self, other: Sink) -> None:
+        """Instead of `open`: what was held goes to another sink, and so does the end where it has come."""
+        early, self._early = self._early or [], []
+        for data in early:
+            other.write(data)
+        if self._ended:
+            other.finish()
+
+    def network(self) -> Network | None:
+        now, before = self._protocol.network(), self._before
+        if now is None or before is None:
+            return now
+        return Network(
+            now.rtt_s, now.retransmissions - before.retransmissions, max(0, now.packets_lost - before.packets_lost)
+        )
 
     def finish(self) -> None:
         if not self._ended:

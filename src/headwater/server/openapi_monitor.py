@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from ..telemetry.figures import Summary
 from ..telemetry.series import TimeSeries
-from .monitor_shapes import AlertList, LiveFigures, StreamTimeline, ViewerList
+from .connection_shapes import ConnectionList, StreamConnection, StreamMetrics
+from .monitor_shapes import AlertList, LiveFigures, StreamTimeline
 from .openapi_parts import ALWAYS, STREAM_ID, describe_answer, describe_operation
 
-BODIES = (Summary, TimeSeries, AlertList, LiveFigures, ViewerList, StreamTimeline)
+CONNECTION_BODIES = (ConnectionList, StreamConnection, StreamMetrics)
+BODIES = (Summary, TimeSeries, AlertList, LiveFigures, StreamTimeline)
 """For the schemas of the description."""
 
 SUMMARY = describe_operation({200: describe_answer("The figures.", "Summary")}, ALWAYS)
@@ -23,7 +25,6 @@ LIVE = describe_operation(
     },
     (*ALWAYS, 503),
 )
-CONNECTIONS = describe_operation({200: describe_answer("The viewers.", "ViewerList")}, ALWAYS)
 _TEXT = {"schema": {"type": "string"}}
 PROMETHEUS = describe_operation(
     {
@@ -33,3 +34,11 @@ PROMETHEUS = describe_operation(
     ALWAYS,
 )
 TIMELINE = describe_operation({200: describe_answer("The stream over time.", "StreamTimeline")}, (*ALWAYS, 404, 503))
+
+_LOOKING = (*ALWAYS, 404, 503)
+CONNECTIONS = describe_operation({200: describe_answer("The connections.", "ConnectionList")}, (*ALWAYS, 503))
+CONNECTION = describe_operation({200: describe_answer("The connection.", "StreamConnection")}, _LOOKING)
+CONNECTION_METRICS = describe_operation({200: describe_answer("The figures.", "StreamMetrics")}, _LOOKING)
+CLOSE_CONNECTION = describe_operation(
+    {200: describe_answer("The connection, `disconnected`, or as it had ended.", "StreamConnection")}, _LOOKING
+)

@@ -15,8 +15,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ..errors import TooManyConnections
 from ..events import Error
-from ..streams import Channel, EncoderFactory, Hub, Sink, Viewer, farewell
-from .compression import Coding, Compression
+from ..streams import Channel, EncoderFactory, Hub, Pace, Sink, Viewer, farewell
+from .compression import Coding, CompressedSink, Compression
 from .errors import event_response
 from .handoff import EXTENSION, HIGH_WATER_BYTES, TransportSink
 from .viewer_facts import facts_of_viewer
@@ -31,7 +31,8 @@ _VARY = (b"vary", b"Accept-Encoding")
 
 class EventStreamResponse(Response):
     """One viewer. `cursor` is what the client sent, raw; `head_wait_s` > 0 holds the status line that long. `dialect`:
-    the encoder's name, for who looks at the connections. `compression`: None sends everything as it is.
+    the encoder's name, for who looks at the connections. `compression`: None sends everything as it is. `carries`: as
+    in `ViewerFacts`; `pace`: as in `Hub.attach`.
 
     A viewer that returns with a cursor and finds no room gets 200 and `retry:`, because any error status stops a
     browser's EventSource for good.
@@ -48,6 +49,8 @@ class EventStreamResponse(Response):
         headers: Mapping[str, str] | None = None,
         dialect: str = "",
         compression: Compression | None = None,
+        carries: bool = False,
+        pace: Pace | None = None,
     ) -> None:
         self.status_code = 200
         self.background = None
@@ -60,6 +63,8 @@ class EventStreamResponse(Response):
         self._dialect = dialect
         self._compression = compression
         self._coding: Coding | None = None
+        self._carries = carries
+        self._pace = pace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         channel = self._channel
@@ -70,9 +75,14 @@ class EventStreamResponse(Response):
             if self._head_wait_s and isinstance(channel.terminal, Error) and not channel.fold.has_content:
                 await event_response(channel.terminal, {"X-Stream-Id": channel.id})(scope, receive, send)
                 return
-            sink = _sink(scope)
             if self._compression is not None:
                 self._coding = self._compression.choose(scope, channel, self._dialect)
+            if scope["method"] == "HEAD":
+                # Nobody watches: there is no viewer to count, and none that leaves.
+                await send(self._start(scope))
+                await send({"type": "http.response.body"})
+                return
+            sink = _sink(scope)
             try:
                 viewer = self._attach(scope, sink)
             except TooManyConnections:
@@ -85,14 +95,29 @@ class EventStreamResponse(Response):
 
     def _attach(self, scope: Scope, sink: Sink) -> Viewer:
         """Raises `TooManyConnections`."""
-        about = facts_of_viewer(scope, self._dialect, resumed=self._cursor is not None)
-        if self._coding is None or self._compression is None:
-            return self._hub.attach(self._channel, self._encoder, sink, self._cursor, about=about)
-        compressed = self._compression.sink(self._coding, sink)
+        about = facts_of_viewer(
+            scope,
+            self._dialect,
+            resumed=self._cursor is not None,
+            carries=self._carries,
+            compressed=self._coding is not None,
+        )
+        compressed: CompressedSink | None = None
+        if self._coding is not None and self._compression is not None:
+            compressed = self._compression.sink(self._coding, sink)
         try:
-            return self._hub.attach(self._channel, self._encoder, compressed, self._cursor, about=about)
+            return self._hub.attach(
+                self._channel,
+                self._encoder,
+                compressed or sink,
+                self._cursor,
+                about=about,
+                caller=about.caller,
+                pace=self._pace,
+            )
         except BaseException:
-            compressed.release()
+            if compressed is not None:
+                compressed.release()
             raise
 
     async def _head_is_ready(self, receive: Receive) -> bool:
@@ -106,18 +131,14 @@ class EventStreamResponse(Response):
     ) -> None:
         try:
             await send(self._start(scope))
-            if scope["method"] == "HEAD":
-                viewer.close()
-                await send({"type": "http.response.body"})
-            elif isinstance(sink, TransportSink) and sink.head_is_out:
+            if isinstance(sink, TransportSink) and sink.head_is_out:
                 sink.open(viewer.close)
             elif isinstance(sink, TransportSink):
                 # A middleware of the application holds the head back (`BaseHTTPMiddleware` queues it, `GZipMiddleware`
                 # waits for the body), and would be overtaken: everything goes through it then.
-                with self._hub.hold(self._channel):
-                    viewer.close()
-                    through = AsgiSink()
-                    viewer = self._attach(scope, through)
+                through = AsgiSink()
+                sink.hand_over(through)
+                viewer.carry(through)
                 await through.run(receive, send, viewer.close)
             else:
                 await sink.run(receive, send, viewer.close)
@@ -143,7 +164,7 @@ class EventStreamResponse(Response):
 
 def _sink(scope: Scope) -> TransportSink | AsgiSink:
     offer = scope.get("extensions", {}).get(EXTENSION)
-    return AsgiSink() if offer is None or scope["method"] == "HEAD" else offer.sink()
+    return AsgiSink() if offer is None else offer.sink()
 
 
 class AsgiSink:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -26,14 +25,17 @@ from ..events import JsonObject, StreamId
 from ..request import ChatRequest, prompt_characters
 from ..streams import Accepted, NewStream
 from . import openapi_connections as openapi
-from .accept import as_headers_say, cursor_of, metered, new_stream, owner_of, principal_of, resolved
-from .connection_facts import MAX_AGENT_CHARACTERS, Facts, facts_from, keep
+from .accept import as_headers_say, check_room, cursor_of, metered, new_stream, owner_of, resolved
+from .all_connections import AllConnections
+from .connection_facts import Bounds, Facts, facts_from, facts_of, keep
 from .connection_shapes import ConnectionStatus
 from .connections import Begin, Connections
 from .links import check_no_link
 from .own_forms import Refused
 from .ports import Services
+from .routes_all_connections import all_connections, period_of
 from .scopes import check_scope
+from .viewer_facts import facts_of_viewer
 from .watching import watch_accepted
 
 PREFIX = "/streaming/"
@@ -46,15 +48,23 @@ ConnectionId = Annotated[str, Path(description="Id of the connection.", max_leng
 
 
 def routes(services: Services, connections: Connections) -> APIRouter:
-    """`/streaming/…`."""
+    """`/streaming/…`, and `/v1/connections`, which tells of the same connections and of all others."""
+    router = APIRouter()
+    router.include_router(_below_streaming(services, connections))
+    router.include_router(all_connections(services.hub, connections))
+    return router
+
+
+def _below_streaming(services: Services, connections: Connections) -> APIRouter:
     router = APIRouter(tags=["streaming"])
-    _add_starting(router, services, connections)
-    _add_looking(router, connections)
+    everything = AllConnections(services.hub, connections)
+    _add_starting(router, services, connections, everything)
+    _add_looking(router, connections, everything)
     _add_at_once(router, _AtOnce(services, connections))
     return router
 
 
-def _add_starting(router: APIRouter, services: Services, connections: Connections) -> None:
+def _add_starting(router: APIRouter, services: Services, connections: Connections, everything: AllConnections) -> None:
     @router.post("/streaming/connections", **openapi.CREATE)
     async def create_connection(request: Request) -> Response:
         """Create a connection; nothing is asked of a model before its start, for which it waits five minutes."""
@@ -81,17 +91,19 @@ def _add_starting(router: APIRouter, services: Services, connections: Connection
     ) -> ASGIApp:
         """Watch the answer from its start, or from after a cursor. A connection that was not started is started."""
         check_scope(request, "chat")
+        if cursor_of(request, after) is None:
+            check_room(services, request)
         accepted = await connections.start(connection_id, owner_of(request), _begin(services, request))
-        return watch_accepted(services, request, accepted, NAME, EncodeOptions())
+        return _watch(services, request, accepted)
 
     @router.delete("/streaming/connections/{connection_id}", **openapi.CLOSE)
     async def close_connection(request: Request, connection_id: ConnectionId) -> Response:
         """Stop the answer, or forget a connection that was not started. One that has ended stays as it is."""
         check_scope(request, "chat")
-        return _answer(await connections.disconnect(connection_id, owner_of(request)))
+        return _answer(await everything.close(connection_id, owner_of(request)))
 
 
-def _add_looking(router: APIRouter, connections: Connections) -> None:
+def _add_looking(router: APIRouter, connections: Connections, everything: AllConnections) -> None:
     @router.get("/streaming/connections", **openapi.LIST)
     async def list_connections(
         request: Request,
@@ -99,11 +111,11 @@ def _add_looking(router: APIRouter, connections: Connections) -> None:
         limit: Annotated[int, Query(ge=1, le=200, description="At most so many.")] = 100,
         before: Annotated[str | None, Query(max_length=64, description="Only those older than this id.")] = None,
     ) -> Response:
-        """Your connections, newest first."""
+        """Your connections, newest first: those made here, and all other clients that watch a stream of yours."""
         check_scope(request, "chat")
-        listed = await connections.listed(owner_of(request), status=status, limit=limit, before=before or None)
+        listed = await everything.listed(owner_of(request), status=status, limit=limit, before=before or None)
         more = {} if listed.before is None else {"before": listed.before}
-        return _json({"success": True, "data": listed.connections} | more)
+        return _json({"success": True, "data": listed.data} | more)
 
     @router.get("/streaming/connections/{connection_id}", **openapi.GET)
     async def get_connection(
@@ -127,11 +139,12 @@ def _add_looking(router: APIRouter, connections: Connections) -> None:
     ) -> Response:
         """What was measured of the connection in a period."""
         check_scope(request, "chat")
-        start_ms, end_ms = _unix_ms(start, "start"), _unix_ms(end, "end")
-        if end_ms < start_ms:
-            raise InputError("end is before start", param="end")
+        for name, text in (("start", start), ("end", end)):
+            if not text:
+                raise InputError(f"{name} is needed: an RFC 3339 time", param=name)
+        start_ms, end_ms = period_of(start, end)
         owner = owner_of(request)
-        return _answer(await connections.metrics(connection_id, owner, start_ms=start_ms, end_ms=end_ms))
+        return _answer(await everything.metrics(connection_id, owner, start_ms=start_ms, end_ms=end_ms))
 
 
 def _add_at_once(router: APIRouter, at_once: _AtOnce) -> None:
@@ -186,7 +199,8 @@ class _AtOnce:
         facts = _facts(self._services, request, body)
         known = await self._services.hub.find(new) if new.idempotency_key else None
         if known is not None:
-            return self._watch(request, Accepted(known, False))
+            return _watch(self._services, request, Accepted(known, False))
+        check_room(self._services, request)
         owner = owner_of(request)
         connection = self._connections.create(owner, body, facts)
         try:
@@ -194,10 +208,14 @@ class _AtOnce:
         except BaseException:
             self._connections.abandon(connection.id)
             raise
-        return self._watch(request, accepted)
+        return _watch(self._services, request, accepted)
 
-    def _watch(self, request: Request, accepted: Accepted) -> ASGIApp:
-        return watch_accepted(self._services, request, accepted, NAME, EncodeOptions())
+
+def _watch(services: Services, request: Request, accepted: Accepted) -> ASGIApp:
+    """By whom the connection was made for, in the frames that it asked for."""
+    facts = facts_of(accepted.channel.record)
+    pace = None if facts is None else facts.pace
+    return watch_accepted(services, request, accepted, NAME, EncodeOptions(), carries=True, pace=pace)
 
 
 def _begin(services: Services, request: Request, made: NewStream | None = None) -> Begin:
@@ -240,12 +258,11 @@ def _as_headers_say(request: Request, asked: ChatRequest) -> ChatRequest:
 def _facts(services: Services, request: Request, body: StreamRequestBody) -> Facts:
     """Raises `InputError`."""
     told = msgspec.structs.replace(body, client_id=body.client_id or request.headers.get("x-client-id"))
-    principal = principal_of(request)
+    settings = services.settings
+    bounds = Bounds(settings.max_buffer_bytes, settings.max_flush_interval_ms, services.hub.settings.flush_ms)
+    client = facts_of_viewer(request.scope)
     return msgspec.structs.replace(
-        facts_from(told, flush_ms=services.hub.settings.flush_ms),
-        user_id=principal.user if principal is not None else "",
-        user_agent=request.headers.get("user-agent", "")[:MAX_AGENT_CHARACTERS],
-        ip=request.client.host if request.client is not None else "",
+        facts_from(told, bounds), user_id=client.user, user_agent=client.user_agent, ip=client.ip
     )
 
 
@@ -257,17 +274,6 @@ def _question(body: StreamRequestBody) -> object:
 
 def _digest(value: object) -> str:
     return hashlib.sha256(msgspec.json.encode(value, order="sorted")).hexdigest()
-
-
-def _unix_ms(text: str | None, name: str) -> float:
-    if not text:
-        raise InputError(f"{name} is needed: an RFC 3339 time", param=name)
-    try:
-        # A plus sign that was not escaped in the address comes as a space.
-        time = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
-        return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp() * 1000
-    except (ValueError, OverflowError):
-        raise InputError(f"{name} is not an RFC 3339 time", param=name) from None
 
 
 def _answer(data: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -93,7 +93,8 @@ def _add_asking(router: APIRouter, services: Services, answering: Answering) -> 
         dialect_named(body.dialect)
         found = await the_thread(backend, request, thread)
         with errors_named(_names(body)):
-            asked = await answering.ask(request, await _ask(backend, request, found, body), body.dialect)
+            question = await _ask(backend, request, found, body)
+            asked = await answering.ask(request, question, body.dialect, watched=body.stream)
         if not body.stream:
             return await _told(backend, request, asked)
         accepted = Accepted(asked.channel, asked.created)

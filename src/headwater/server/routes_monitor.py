@@ -1,9 +1,7 @@
-"""Figures, alerts, viewers, one stream over time: for who administers the whole server, or is alone on it."""
+"""Figures, alerts, one stream over time: for who administers the whole server, or is alone on it."""
 
 from __future__ import annotations
 
-import asyncio
-import time
 from typing import Annotated
 
 import msgspec
@@ -21,9 +19,10 @@ from . import openapi_monitor
 from .access import check_admin
 from .compression import Compression
 from .figures_feed import FiguresFeed
-from .monitor_shapes import AlertList, LiveFigures, Moment, ViewerList, connection_of, timeline_of
+from .monitor_shapes import AlertList, LiveFigures, timeline_of
 from .responses import EventStreamResponse
 from .routes_openai import json_response
+from .viewer_rows import viewers_of
 
 LIVE_WINDOW_S = 60
 LONGEST_WINDOW_S = 30 * 86_400
@@ -38,12 +37,12 @@ WindowS = Annotated[
 
 
 def routes(hub: Hub, monitor: Monitor, feed: FiguresFeed, compression: Compression | None = None) -> APIRouter:
-    """`/v1/metrics` and below, `/v1/alerts`, `/v1/connections`, and `/v1/streams/{id}/timeline`."""
+    """`/v1/metrics` and below, `/v1/alerts`, and `/v1/streams/{id}/timeline`."""
     router = APIRouter(tags=["monitor"])
     _add_figures(router, monitor, feed)
     _add_live(router, feed, compression)
     _add_alerts(router, monitor)
-    _add_viewers(router, hub, monitor)
+    _add_timeline(router, hub, monitor)
     return router
 
 
@@ -93,21 +92,7 @@ def _add_alerts(router: APIRouter, monitor: Monitor) -> None:
         return json_response(AlertList(monitor.alerts.firing, monitor.alerts.past))
 
 
-def _add_viewers(router: APIRouter, hub: Hub, monitor: Monitor) -> None:
-
-    @router.get("/v1/connections", **openapi_monitor.CONNECTIONS)
-    async def list_connections(
-        request: Request,
-        stream: Annotated[str | None, Query(max_length=64, description="Only viewers of this stream.")] = None,
-        limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 100,
-    ) -> Response:
-        """Who watches what: the viewers attached to this server, the newest first."""
-        check_admin(request.scope)
-        found = [viewer for viewer in hub.audience() if stream is None or viewer.channel.id == stream]
-        found.sort(key=lambda viewer: viewer.attached_ms, reverse=True)
-        moment = _moment()
-        shown = [connection_of(viewer, moment) for viewer in found[:limit]]
-        return json_response(ViewerList(shown, len(found)))
+def _add_timeline(router: APIRouter, hub: Hub, monitor: Monitor) -> None:
 
     @router.get("/v1/streams/{stream_id}/timeline", **openapi_monitor.TIMELINE)
     async def get_timeline(
@@ -118,10 +103,8 @@ def _add_viewers(router: APIRouter, hub: Hub, monitor: Monitor) -> None:
         record = await hub.log.get(StreamId(stream_id))
         if record is None:
             raise UnknownStream("no such stream")
-        info = await hub.info(record.id, owner=record.owner)
-        moment = _moment()
-        viewers = [connection_of(viewer, moment) for viewer in hub.audience() if viewer.channel.id == stream_id]
-        return json_response(timeline_of(info, monitor.timeline(stream_id), viewers))
+        told = timeline_of(hub.describe(record), monitor.timeline(stream_id), viewers_of(hub, stream_id))
+        return json_response(told)
 
 
 async def read_figures(monitor: Monitor) -> JsonObject:
@@ -142,7 +125,3 @@ def _step_s(window_s: int, asked_s: int | None) -> int:
     if window_s > asked_s * MAX_STEPS:
         raise InputError(f"more than {MAX_STEPS} steps: choose a longer step_s", param="step_s")
     return asked_s
-
-
-def _moment() -> Moment:
-    return Moment(time.time_ns() // 1_000_000, asyncio.get_running_loop().time())

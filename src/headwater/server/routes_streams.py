@@ -13,7 +13,7 @@ from ..dialects import DIALECTS, EncodeOptions, dialect_named
 from ..events import StreamId
 from ..streams import Hub, StreamRecord
 from . import openapi
-from .accept import accept, cursor_of, owner_of
+from .accept import accept, cursor_of, owner_of, wants_stream
 from .ports import Services
 from .responses import EventStreamResponse
 from .routes_openai import json_response, stream_response
@@ -66,7 +66,7 @@ def _add_starting(router: APIRouter, services: Services) -> None:
         dialect_named(decoded.dialect)
         accepted = await accept(services, request, decoded)
         channel = accepted.channel
-        if decoded.stream or "text/event-stream" in request.headers.get("accept", ""):
+        if wants_stream(request, decoded):
             return stream_response(services, request, decoded, accepted)
         info = await hub.info(StreamId(channel.id), owner=owner_of(request))
         place = f"{request.scope.get('root_path', '')}/v1/streams/{channel.id}"

@@ -36,6 +36,8 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_header_bytes: int = 65_536
     max_messages: int = 10_000
     max_document_bytes: int = 50 * MIB
+    max_buffer_bytes: int = 8192
+    max_flush_interval_ms: float = 100.0
     page: bool = True
     access_log: bool = False
     traces: bool = False

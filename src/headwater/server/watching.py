@@ -7,25 +7,39 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from ..dialects import EncodeOptions, dialect_named
-from ..streams import Accepted, Channel
+from ..streams import Accepted, Channel, Pace
 from .accept import cursor_of
 from .ports import Services
 from .responses import EventStreamResponse
 
 
 def watch_accepted(
-    services: Services, request: Request, accepted: Accepted, dialect: str, options: EncodeOptions
+    services: Services,
+    request: Request,
+    accepted: Accepted,
+    dialect: str,
+    options: EncodeOptions,
+    *,
+    carries: bool = False,
+    pace: Pace | None = None,
 ) -> ASGIApp:
-    """The answer as it is made, in the dialect that was asked for."""
+    """The answer as it is made, in the dialect that was asked for. `carries`, `pace`: see `EventStreamResponse`."""
     channel, created = accepted
     cursor = cursor_of(request, request.query_params.get("after"))
     if created and cursor is not None:
         cursor = "gone"  # of another stream: no position in the new one
-    return watch(services, channel, dialect, options, cursor=cursor)
+    return watch(services, channel, dialect, options, cursor=cursor, carries=carries, pace=pace)
 
 
 def watch(
-    services: Services, channel: Channel, dialect: str, options: EncodeOptions, *, cursor: str | None = None
+    services: Services,
+    channel: Channel,
+    dialect: str,
+    options: EncodeOptions,
+    *,
+    cursor: str | None = None,
+    carries: bool = False,
+    pace: Pace | None = None,
 ) -> ASGIApp:
     """Everything after `cursor`, then what comes; 204 where nothing more will."""
     if channel.at_end(cursor):
@@ -39,4 +53,6 @@ def watch(
         head_wait_s=services.settings.head_wait_s if encoding.holds_head and cursor is None else 0.0,
         dialect=dialect,
         compression=services.compression,
+        carries=carries,
+        pace=pace,
     )

@@ -8,15 +8,31 @@ from .info import RecoveryReport, StreamInfo
 from .lifecycle import Signal, Status
 from .log import Append, Durability, Ended, Log, Query, Slice, StreamRecord
 from .observer import Observer
-from .ports import Control, Encoder, EncoderFactory, Producer, Settlement, Sink, StreamView, Watch, Writer
+from .pacing import Pace
+from .ports import (
+    Control,
+    Encoder,
+    EncoderFactory,
+    Network,
+    Producer,
+    Settlement,
+    Sink,
+    StreamView,
+    SupportsNetwork,
+    Watch,
+    Writer,
+)
 from .queueing import wait_for_slot
 from .recovery import Recover
+from .seats import NOBODY, Caller
 from .settings import StreamSettings
 from .viewer import Viewer, farewell
 
 __all__ = [
+    "NOBODY",
     "Accepted",
     "Append",
+    "Caller",
     "Channel",
     "Control",
     "Durability",
@@ -27,8 +43,10 @@ __all__ = [
     "Gate",
     "Hub",
     "Log",
+    "Network",
     "NewStream",
     "Observer",
+    "Pace",
     "Producer",
     "Query",
     "Recover",
@@ -42,6 +60,7 @@ __all__ = [
     "StreamRecord",
     "StreamSettings",
     "StreamView",
+    "SupportsNetwork",
     "Ticket",
     "Viewer",
     "Watch",

@@ -44,6 +44,7 @@ class Channel:
         "_tail_limit",
         "_unattended",
         "failure",
+        "first_content_s",
         "fold",
         "has_head",
         "has_whole_fold",
@@ -67,6 +68,8 @@ class Channel:
         self.viewers: list[Viewer] = []
         self.holds = 0
         self.has_head = fold.has_content
+        # Loop time at which viewers could see the first content; None also where that was not here.
+        self.first_content_s: float | None = None
         self.has_whole_fold = True
         self.terminal: Terminal | None = None
         self.failure: HeadwaterError | None = None
@@ -176,7 +179,7 @@ class Channel:
                     _logger.exception("a viewer of stream %s failed", self.id)
                     viewer.abort()
         if not self.has_head:
-            self._check_head(events)
+            self._check_head(events, now)
         if self.terminal is not None:
             _resolve(self._end_waiters)
 
@@ -185,9 +188,11 @@ class Channel:
         self.terminal = terminal
         self.signal(END_SIGNALS[outcome(terminal)])
 
-    def _check_head(self, events: Sequence[Event]) -> None:
-        if self.terminal is not None or any(type(event) in CONTENT_TYPES for event in events):
+    def _check_head(self, events: Sequence[Event], now: float) -> None:
+        has_content = any(type(event) in CONTENT_TYPES for event in events)
+        if self.terminal is not None or has_content:
             self.has_head = True
+            self.first_content_s = now if has_content else None
             _resolve(self._head_waiters)
 
     def _remember(self, events: Sequence[Event]) -> None:

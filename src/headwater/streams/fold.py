@@ -70,6 +70,18 @@ class Fold:
         """Which `Text` event (0, 1, 2 …) the one at `seq` is. Later events make no difference to it."""
         return seq - self._gap_totals[bisect_right(self._gap_ends, seq) - 1]
 
+    def texts_before(self, seq: int) -> int:
+        """How many `Text` events stand before `seq`."""
+        gap = bisect_right(self._gap_ends, seq) - 1
+        if gap < 0:
+            return 0
+        texts = seq - self._gap_totals[gap]
+        if gap + 1 < len(self._gap_ends):
+            # Those of the next run of others that stand before `seq` are none of them.
+            others = self._gap_totals[gap + 1] - self._gap_totals[gap]
+            texts = min(texts, self._gap_ends[gap + 1] - others - self._gap_totals[gap])
+        return texts
+
     def thought_begins(self, first_seq: int, seq: int) -> bool:
         """Whether a block of thinking begins in the adjacent `Reasoning` events `first_seq` … `seq`."""
         return first_seq <= self.thoughts.get(bisect_right(self._gap_ends, seq), -1) <= seq

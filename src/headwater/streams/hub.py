@@ -20,7 +20,6 @@ from ..errors import (
     SeqConflict,
     ShuttingDown,
     StreamStillRunning,
-    TooManyConnections,
     UnknownStream,
 )
 from ..events import Event, Start, StreamId
@@ -36,8 +35,10 @@ from .history import read_events, read_fold
 from .info import RecoveryReport, StreamInfo, describe
 from .log import Log, Query, StreamRecord, SupportsDelete
 from .observer import Observer
+from .pacing import Pace
 from .ports import EncoderFactory, Producer, Sink
 from .recovery import Recover, Recovery, boot_id
+from .seats import NOBODY, Caller, Seats
 from .settings import StreamSettings
 from .sweeper import Sweeper
 from .viewer import Viewer
@@ -110,6 +111,7 @@ class Hub:
         self._generations = Generations(self._committer, self.settings, on_end, observer)
         self._recovery = Recovery(log, self._generations, recover, self.settings)
         self._viewers: set[Viewer] = set()
+        self._seats = Seats(self.settings)
         self._viewer_numbers = itertools.count(1)
         self._followers: dict[str, Follower] = {}
         self._sweeper = Sweeper(
@@ -312,14 +314,16 @@ class Hub:
         cursor: str | None = None,
         *,
         about: object = None,
+        caller: Caller = NOBODY,
+        pace: Pace | None = None,
     ) -> Viewer:
         """Send everything after `cursor` (raw text, as the client sent it) to `sink`, then what comes.
 
-        `about`: what the caller wants to know of this viewer later. An unknown cursor is answered in-band with a reset
-        and the full replay. Raises `TooManyConnections`.
+        `about`: what is to be known of this viewer later. `caller`: whom it counts against. `pace`: where it wants
+        fewer and larger frames. An unknown cursor is answered in-band with a reset and the full replay. Raises
+        `TooManyConnections`.
         """
-        if len(self._viewers) >= self.settings.max_connections:
-            raise TooManyConnections(f"{len(self._viewers)} viewers are connected")
+        self.check_room(caller)
         now = asyncio.get_running_loop().time()
         next_seq, reset = channel.locate(cursor)
         viewer = Viewer(
@@ -333,9 +337,11 @@ class Hub:
             number=next(self._viewer_numbers),
             attached_ms=self._clock_ms(),
             about=about,
+            pace=pace,
         )
         channel.viewers.append(viewer)
         self._viewers.add(viewer)
+        self._seats.take(viewer, caller)
         if self._observer is not None:
             self._observer.attached(viewer, cursor, reset)
         self._audience_changed(channel)
@@ -344,8 +350,13 @@ class Hub:
             viewer.dismiss(self.settings.retry_ms)
         return viewer
 
+    def check_room(self, caller: Caller = NOBODY) -> None:
+        """Whether one more viewer may come. Raises `TooManyConnections`."""
+        self._seats.check(len(self._viewers), caller)
+
     def _left(self, viewer: Viewer) -> None:
         self._viewers.discard(viewer)
+        self._seats.give_back(viewer)
         channel = viewer.channel
         channel.viewers.remove(viewer)
         if self._observer is not None:
@@ -397,7 +408,10 @@ class Hub:
         await self.log.delete([stream])
 
     async def info(self, stream: StreamId, *, owner: str) -> StreamInfo:
-        record = await self.record(stream, owner=owner)
+        return self.describe(await self.record(stream, owner=owner))
+
+    def describe(self, record: StreamRecord) -> StreamInfo:
+        """What is known of the stream of a record just read."""
         return describe(record, self._known_channel(record))
 
     async def list(
@@ -410,7 +424,7 @@ class Hub:
     ) -> list[StreamInfo]:
         """Newest first; `before` pages by id."""
         found = await self.log.find(Query(state=state, owner=owner, before=before, limit=limit))
-        return [describe(record, self._known_channel(record)) for record in found]
+        return [self.describe(record) for record in found]
 
     async def record(self, stream: StreamId, *, owner: str) -> StreamRecord:
         """What is stored of a stream beside its events. Raises `UnknownStream`, also for another owner's."""

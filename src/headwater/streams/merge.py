@@ -8,23 +8,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from ..events import Event, Reasoning, Text, ToolCall
+from .fold import utf8_bytes
 
 # One frame must fit comfortably in a client's SSE line buffer; a 10,000-token answer (about 45 k characters) still
 # arrives as one.
 MERGED_CHARACTERS = 65_536
 
 
-def merge(events: Iterable[Event], first_seq: int) -> Iterator[tuple[int, Event]]:
-    """Yield `(seq, event)` with runs of like deltas joined; `seq` is the last one that the event covers."""
+def merge(events: Iterable[Event], first_seq: int, most_bytes: int = 0) -> Iterator[tuple[int, Event]]:
+    """Yield `(seq, event)` with runs of like deltas joined; `seq` is the last one that the event covers.
+
+    `most_bytes`: of UTF-8 in what is joined; one event alone may be larger. 0: as much as `MERGED_CHARACTERS` allows.
+    """
     run: list[Event] = []
     size = 0
     seq = first_seq - 1
     for event in events:
-        if run and (size >= MERGED_CHARACTERS or not _continues(run[-1], event)):
+        more = content_bytes(event) if most_bytes else _size(event)
+        is_full = size + more > most_bytes if most_bytes else size >= MERGED_CHARACTERS
+        if run and (is_full or not _continues(run[-1], event)):
             yield seq, _join(run)
             run, size = [], 0
         run.append(event)
-        size += _size(event)
+        size += more
         seq += 1
     if run:
         yield seq, _join(run)
@@ -36,6 +42,17 @@ def _size(event: Event) -> int:
             return len(text)
         case ToolCall(arguments=arguments):
             return len(arguments)
+        case _:
+            return 0
+
+
+def content_bytes(event: Event) -> int:
+    """UTF-8 bytes of what an event adds to an answer."""
+    match event:
+        case Text(text=text) | Reasoning(text=text):
+            return utf8_bytes(text)
+        case ToolCall(arguments=arguments):
+            return utf8_bytes(arguments)
         case _:
             return 0
 

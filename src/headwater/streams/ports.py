@@ -167,6 +167,34 @@ class EncoderFactory(Protocol):
     def __hash__(self) -> int: ...
 
 
+class Network(NamedTuple):
+    """What the system has measured of a viewer's connection. `retransmissions`: packets sent again since the response
+    began; `packets_lost`: of them those that the peer had not got already, as far as it tells.
+    """
+
+    rtt_s: float
+    retransmissions: int
+    packets_lost: int
+
+
+@runtime_checkable
+class SupportsNetwork(Protocol):
+    """A sink that knows its connection."""
+
+    def network(self) -> Network | None:
+        """None where the system does not tell, or the connection is gone."""
+        ...
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """A sink before another one, which goes on where it was when the one behind it changes."""
+
+    def carry(self, inner: Sink) -> None:
+        """Through `inner` from now on, which has been given what the one before it held."""
+        ...
+
+
 class Sink(Protocol):
     """Where one viewer's bytes go. All calls come from the loop's thread; none may raise or block."""
 

@@ -38,6 +38,12 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Streams that wait for a slot."""
     max_connections: int = 10_000
     """Viewers attached at once."""
+    max_connections_per_key: int = 0
+    """Of one key or user; 0: no bound of their own."""
+    max_connections_per_address: int = 0
+    """From one address; 0: no bound of its own."""
+    connection_timeout_s: float = 300.0
+    """A viewer whose stream has told it nothing for this long is sent away, to come back; 0: never."""
     max_stream_bytes: int = 64 * 2**20
     """Size of one stream, as characters of content plus a constant an event."""
     tail_bytes: int = 32_768

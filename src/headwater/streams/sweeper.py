@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 
 from .follower import Follower
@@ -51,6 +52,7 @@ class Sweeper:
         self._settings = settings
         self._check_log = check_log
         self._settle = settle
+        self._quiet_s = _longest_quiet_s(settings)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -114,7 +116,18 @@ class Sweeper:
                 continue
             viewer.stalled_since = None
             if viewer.last_write <= due and budget > 0 and not viewer.catching_up:
-                viewer.heartbeat(now)
                 budget -= 1
+                if viewer.quiet_s(now) < self._quiet_s:
+                    viewer.heartbeat(now)
+                else:
+                    viewer.dismiss(self._settings.retry_ms)
         for viewer in stalled:
             viewer.abort()
+
+
+def _longest_quiet_s(settings: StreamSettings) -> float:
+    """A model that may think for longer than a connection may be idle must not lose its viewers for it."""
+    if not settings.connection_timeout_s:
+        return math.inf
+    waits = (settings.first_token_timeout_s, settings.idle_timeout_s, settings.queue_timeout_s)
+    return max(settings.connection_timeout_s, *waits)

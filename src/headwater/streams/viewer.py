@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 from ..errors import HeadwaterError, LogCorrupt, LogError, UnknownStream
 from ..events import Error, Event, Seq, StreamId
@@ -19,7 +20,8 @@ from .channel import Channel
 from .history import read_fold
 from .log import Log
 from .merge import merge
-from .ports import Encoder, EncodesRuns, ReadsFold, Sink, SupportsReconnect
+from .pacing import Pace, PacedSink
+from .ports import Encoder, EncodesRuns, Layer, ReadsFold, Sink, SupportsReconnect
 
 _logger = logging.getLogger(__name__)
 
@@ -27,12 +29,15 @@ _logger = logging.getLogger(__name__)
 WRITE_BYTES = 65_536
 READ_BYTES = 262_144
 
+Parting: TypeAlias = Literal["finished", "sent_away", "lost"]
+
 
 class Viewer:
     """Made by `Hub.attach`. `close` it when the client leaves; the stream goes on (cancel is not disconnect).
 
-    `number`: among those of its hub. `bytes`: of frames handed to its sink. `about`: what whoever attached it wants to
-    know of it later.
+    `number`: among those of its hub. `first_seq`: of the first event that it was to get. `bytes`: of frames handed to
+    its sink. `about`: what whoever attached it wants to know of it later. `parting`: how it went, None while it is
+    here: it had all, this side sent it away, or the connection was lost (or cut, because its peer took nothing).
     """
 
     __slots__ = (
@@ -46,9 +51,14 @@ class Viewer:
         "channel",
         "closed",
         "encoder",
+        "first_seq",
         "last_write",
         "next_seq",
         "number",
+        "paced",
+        "parting",
+        "quiet_seq",
+        "quiet_since",
         "sink",
         "stalled_since",
     )
@@ -66,6 +76,7 @@ class Viewer:
         number: int = 0,
         attached_ms: int = 0,
         about: object = None,
+        pace: Pace | None = None,
     ) -> None:
         self.number = number
         self.about = about
@@ -73,10 +84,13 @@ class Viewer:
         self.bytes = 0
         self.channel = channel
         self.encoder = encoder
-        self.sink = sink
-        self.next_seq = next_seq
+        self.paced = None if pace is None else PacedSink(sink, pace)
+        self.sink: Sink = self.paced or sink
+        self.first_seq = self.next_seq = next_seq
         self.closed = False
-        self.last_write = now
+        self.parting: Parting | None = None
+        self.last_write = self.quiet_since = now
+        self.quiet_seq = next_seq
         self.stalled_since: float | None = None
         self._log = log
         self._on_closed = on_closed
@@ -101,6 +115,8 @@ class Viewer:
         """These events were committed just now. `shared` holds what equal encoders made of them already."""
         # A viewer that reads the log is behind, so it is passed over too.
         if self.closed or self.next_seq != first_seq or not self.sink.writable:
+            if self.paced is not None and not self.closed:
+                self.paced.hold(events, ends=self.channel.terminal is not None)
             return
         encoder = self.encoder
         data = shared.get(encoder)
@@ -135,6 +151,7 @@ class Viewer:
                 if channel.terminal is not None:
                     self.finish()
                 elif channel.failure is not None:
+                    self.parting = "sent_away"
                     self._fail(channel.failure)
                 return
             if not self.sink.writable:
@@ -150,7 +167,7 @@ class Viewer:
         size = 0
         encoder = self.encoder
         runs = encoder if isinstance(encoder, EncodesRuns) else None
-        for seq, event in merge(events, first_seq):
+        for seq, event in merge(events, first_seq, 0 if self.paced is None else self.paced.pace.buffer_bytes):
             data = encoder.encode(seq, event) if runs is None else runs.encode_run(self.next_seq, seq, event)
             frames.append(data)
             size += len(data)
@@ -207,6 +224,12 @@ class Viewer:
             with contextlib.suppress(LogCorrupt):
                 channel.adopt_fold(await read_fold(self._log, channel.record))
 
+    def quiet_s(self, now: float) -> float:
+        """How long it has got no event, to within the time between two heartbeats; ask before each."""
+        if self.quiet_seq != self.next_seq:
+            self.quiet_seq, self.quiet_since = self.next_seq, self.last_write
+        return now - self.quiet_since
+
     def heartbeat(self, now: float) -> None:
         if not self.closed:
             self._safely(self._send, self.encoder.heartbeat)
@@ -215,6 +238,7 @@ class Viewer:
     def fail(self, error: HeadwaterError) -> None:
         """Tell the viewer of a fault that is not in the log. Its cursor stays valid, so it may come back."""
         if not self.closed:
+            self.parting = "sent_away"
             self._safely(self._fail, error)
 
     def _fail(self, error: HeadwaterError) -> None:
@@ -226,6 +250,7 @@ class Viewer:
     def dismiss(self, retry_ms: int) -> None:
         """Send the viewer to reconnect: here after a restart, or to another node."""
         if not self.closed:
+            self.parting = "sent_away"
             self._safely(self._dismiss, retry_ms)
 
     def _dismiss(self, retry_ms: int) -> None:
@@ -235,6 +260,7 @@ class Viewer:
     def finish(self) -> None:
         """All is written: end the response and let go."""
         if not self.closed:
+            self.parting = self.parting or "finished"
             self.sink.finish()
             self.close()
 
@@ -261,6 +287,7 @@ class Viewer:
         if self.closed:
             return
         self.closed = True
+        self.parting = self.parting or "lost"
         if self._reading is not None:
             self._reading.cancel()
         if self._waiter is not None and not self._waiter.done():
@@ -268,6 +295,17 @@ class Viewer:
         # Not a cycle of viewer and sink that only the collector would free, with the stream that both lead to.
         self._safely(self.sink.bind, _nothing)
         self._on_closed(self)
+
+    def carry(self, sink: Sink) -> None:
+        """Go on through another sink, which has been given what the one before it held."""
+        if self.closed:
+            return
+        if isinstance(self.sink, Layer):
+            self.sink.carry(sink)
+        else:
+            self.sink = sink
+            sink.bind(self.pull)
+        self.pull()
 
     async def wait_closed(self) -> None:
         if not self.closed:

@@ -21,8 +21,10 @@ class Counts(msgspec.Struct, array_like=True):
     """`chunks`: events of content; `text_bytes`: UTF-8 of the answers' text; `sent_bytes`: of frames to viewers.
 
     `resumed`: viewers that came back with a cursor that is known, `reset`: with one that is not. `left_early`: viewers
-    that left before the end. `cpu_ms`: of this process, 0 where it was not measured. New fields are added at the
-    end: rows on disk have those that there were.
+    that left before the end; `drops`: of them those that this side did not send away, and those that were lost before
+    they had all of an ended answer. `texts`: of the chunks those that `text_bytes` are of. `retransmissions`,
+    `packets_lost`: of the connections that were looked at. `cpu_ms`: of this process, 0 where it was not measured. New
+    fields are added at the end: rows on disk have those that there were.
     """
 
     started: int = 0
@@ -44,11 +46,10 @@ class Counts(msgspec.Struct, array_like=True):
     hedges: int = 0
     continuations: int = 0
     cpu_ms: float = 0.0
-
-
-def drops_of(counts: Counts) -> int:
-    """Connections that were lost."""
-    return counts.left_early
+    texts: int = 0
+    drops: int = 0
+    retransmissions: int = 0
+    packets_lost: int = 0
 
 
 class Peaks(msgspec.Struct, array_like=True):
@@ -68,13 +69,15 @@ class Timings(msgspec.Struct, array_like=True):
     """`setup`: from acceptance to the stream's being in the log. `first_token`: from acceptance to the first content.
 
     `chunk_gap`: between two deliveries of content of one stream; what came in one read is one delivery. `duration`:
-    from acceptance to the end. All to what viewers can see, to within the loop's clock (1 ms).
+    from acceptance to the end. All to what viewers can see, to within the loop's clock (1 ms). `rtt`: round trips of
+    viewers' connections, as the system measures them.
     """
 
     setup: Sketch = msgspec.field(default_factory=Sketch)
     first_token: Sketch = msgspec.field(default_factory=Sketch)
     chunk_gap: Sketch = msgspec.field(default_factory=Sketch)
     duration: Sketch = msgspec.field(default_factory=Sketch)
+    rtt: Sketch = msgspec.field(default_factory=Sketch)
 
 
 class ProviderPart(msgspec.Struct, array_like=True):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from .._version import __version__
-from .bucket import Bucket, drops_of
+from .bucket import Bucket
 from .calls import CallFigures, Histogram, Place
 from .families import FAMILIES, Family
 from .sketch import Sketch
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SETUP = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 FIRST_TOKEN = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 CHUNK_GAP = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+RTT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 DURATION = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
 CIRCUITS = ("closed", "open", "half_open")
@@ -145,7 +146,10 @@ def _counts(whole: Bucket) -> Iterator[Sample]:
     yield _one("headwater_stream_text_bytes_total", counts.text_bytes)
     yield _one("headwater_connections_resumed_total", counts.resumed)
     yield _one("headwater_connections_reset_total", counts.reset)
-    yield _one("headwater_connections_dropped_total", drops_of(counts))
+    yield _one("headwater_connections_dropped_total", counts.drops)
+    if whole.timings.rtt.bins:
+        yield _one("headwater_connection_retransmissions_total", counts.retransmissions)
+        yield _one("headwater_connection_packets_lost_total", counts.packets_lost)
     events = {"retry": "retries", "fallback": "fallbacks", "hedge": "hedges", "continuation": "continuations"}
     for event, name in events.items():
         yield _one("headwater_route_events_total", getattr(counts, name), event)
@@ -157,6 +161,8 @@ def _timings(whole: Bucket) -> Iterator[Sample]:
     yield _one("headwater_stream_first_token_seconds", _of_sketch(timings.first_token, FIRST_TOKEN))
     yield _one("headwater_stream_chunk_gap_seconds", _of_sketch(timings.chunk_gap, CHUNK_GAP))
     yield _one("headwater_stream_duration_seconds", _of_sketch(timings.duration, DURATION))
+    if timings.rtt.bins:
+        yield _one("headwater_connection_rtt_seconds", _of_sketch(timings.rtt, RTT))
 
 
 def _providers(snapshot: Snapshot) -> Iterator[Sample]:

@@ -53,7 +53,19 @@ _TABLE = (
     Family("headwater_stream_text_bytes_total", "counter", (), "UTF-8 bytes of the answers' text."),
     Family("headwater_connections_resumed_total", "counter", (), "Viewers that came back with a known cursor."),
     Family("headwater_connections_reset_total", "counter", (), "Viewers that came back with an unknown cursor."),
-    Family("headwater_connections_dropped_total", "counter", (), "Viewers that left before their stream's end."),
+    Family(
+        "headwater_connections_dropped_total", "counter", (),
+        "Connections that were lost before they had all, which the server had not sent away.",
+    ),
+    Family(
+        "headwater_connection_rtt_seconds", "histogram", (),
+        "Round trips of viewers' connections, as the system measures them (Linux).",
+    ),
+    Family("headwater_connection_retransmissions_total", "counter", (), "Segments sent again to viewers (Linux)."),
+    Family(
+        "headwater_connection_packets_lost_total", "counter", (),
+        "Of them those that the peer did not have already (Linux).",
+    ),
     Family(
         "headwater_route_events_total", "counter", ("event",),
         "What routes did about failures: retry, fallback, hedge, continuation.",

@@ -5,6 +5,7 @@ Only what was measured: a quantile without a value, and a rate over no time, is 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
@@ -67,26 +68,31 @@ class Duration(msgspec.Struct, frozen=True):
     p95: float | None
     p99: float | None
     max: float | None
+    min: float | None
 
 
 class Durations(msgspec.Struct, frozen=True):
     """`setup`: from a stream's acceptance to its being in the log. `first_token`: from acceptance to the first content.
 
-    `chunk_gap`: between two deliveries of one answer's content; `duration`: from acceptance to the end.
+    `chunk_gap`: between two deliveries of one answer's content; `duration`: from acceptance to the end. `rtt`: round
+    trips of viewers' connections, of up to fifty that are busy in a second and of each that goes.
     """
 
     setup: Duration
     first_token: Duration
     chunk_gap: Duration
     duration: Duration
+    rtt: Duration
 
 
 class Totals(msgspec.Struct, frozen=True):
     """Within the window. `started`: accepted; `recovered`: taken up from an earlier process; the next three: ended.
 
     `viewers`: attached; `resumed`: of them, those that came back with a known cursor; `reset`: with one that is not;
-    `left_early`: viewers that left before the end. Tokens count when their stream ends. Bytes: of the answers' text,
-    and of the frames that were sent.
+    `left_early`: viewers that left before the end; `drops`: connections that were lost before they had all, which the
+    server had not sent away. Tokens count when their stream ends. Bytes: of the answers' text, which came in `texts` of
+    the chunks, and of the frames that were sent. `retransmissions`, `packets_lost`: null where no connection's were
+    measured (`network`).
     """
 
     started: int
@@ -107,10 +113,17 @@ class Totals(msgspec.Struct, frozen=True):
     sent_bytes: int
     prompt_tokens: int
     completion_tokens: int
+    texts: int
+    drops: int
+    retransmissions: int | None
+    packets_lost: int | None
 
 
 class Rates(msgspec.Struct, frozen=True):
-    """A second of measured time. `error_rate`: failed of done and failed streams, 0 to 1. `cpu_cores`: CPU seconds."""
+    """A second of measured time. Shares, 0 to 1: `error_rate`: failed of done and failed streams; `completion_rate`:
+    done of all that ended; `reconnection_rate`: viewers that came back of all that came. `mean_chunk_bytes`: of text.
+    `cpu_cores`: CPU seconds.
+    """
 
     chunks_per_s: float | None
     bytes_per_s: float | None
@@ -118,6 +131,9 @@ class Rates(msgspec.Struct, frozen=True):
     streams_per_s: float | None
     error_rate: float | None
     cpu_cores: float | None
+    completion_rate: float | None
+    reconnection_rate: float | None
+    mean_chunk_bytes: float | None
 
 
 class ReasonFigures(msgspec.Struct, frozen=True):
@@ -154,7 +170,10 @@ class ModelFigures(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True, tag_field="object", tag="metrics.summary"):
-    """`window_s`: as asked for; `covered_s`: how much of it was measured. `reasons`: of failures, the most first."""
+    """`window_s`: as asked for; `covered_s`: how much of it was measured. `reasons`: of failures, the most first.
+
+    `network`: why there is no figure of the viewers' network; null: there is.
+    """
 
     at: str
     window_s: int
@@ -166,12 +185,16 @@ class Summary(msgspec.Struct, frozen=True, tag_field="object", tag="metrics.summ
     reasons: list[ReasonFigures]
     providers: list[ProviderFigures]
     models: list[ModelFigures]
+    network: str | None
 
 
 def summarize(bucket: Bucket, *, at_ms: int, window_s: int, now: Now, providers: Sequence[ProviderState]) -> Summary:
     counts = bucket.counts
     totals = {name: getattr(counts, name) for name in Totals.__struct_fields__ if name != "viewers"}
     timings = bucket.timings
+    network = why_no_network(timings.rtt)
+    if network is not None:
+        totals |= {"retransmissions": None, "packets_lost": None}
     reasons = sorted(bucket.reasons.items(), key=lambda item: (-item[1], item[0]))
     return Summary(
         at=rfc3339(at_ms),
@@ -185,11 +208,22 @@ def summarize(bucket: Bucket, *, at_ms: int, window_s: int, now: Now, providers:
             first_token=duration_of(timings.first_token),
             chunk_gap=duration_of(timings.chunk_gap),
             duration=duration_of(timings.duration),
+            rtt=duration_of(timings.rtt),
         ),
         reasons=[ReasonFigures(reason, number) for reason, number in reasons],
         providers=_providers(bucket, providers),
         models=_models(bucket),
+        network=network,
     )
+
+
+def why_no_network(rtt: Sketch) -> str | None:
+    """Why nothing is known of connections in a time with these round trips; None: something is."""
+    if rtt.bins:
+        return None
+    if sys.platform != "linux":
+        return "only Linux tells of its connections (TCP_INFO)"
+    return "no connection was measured in this time"
 
 
 def rates_of(bucket: Bucket) -> Rates:
@@ -201,6 +235,9 @@ def rates_of(bucket: Bucket) -> Rates:
         streams_per_s=_a_second(bucket, counts.started),
         error_rate=share(counts.failed, counts.done + counts.failed),
         cpu_cores=_a_second(bucket, counts.cpu_ms / 1000) or None,
+        completion_rate=share(counts.done, counts.done + counts.failed + counts.cancelled),
+        reconnection_rate=share(counts.resumed + counts.reset, counts.attached),
+        mean_chunk_bytes=share(counts.text_bytes, counts.texts),
     )
 
 
@@ -215,7 +252,8 @@ def share(part: int, whole: int) -> float | None:
 def duration_of(sketch: Sketch) -> Duration:
     count = sketch.count
     p50, p95, p99 = sketch.quantiles(0.5, 0.95, 0.99)
-    return Duration(count, _ms(sketch.mean), _ms(p50), _ms(p95), _ms(p99), _ms(sketch.largest if count else None))
+    most, least = (sketch.largest, sketch.smallest) if count else (None, None)
+    return Duration(count, _ms(sketch.mean), _ms(p50), _ms(p95), _ms(p99), _ms(most), _ms(least))
 
 
 def _ms(seconds: float | None) -> float | None:

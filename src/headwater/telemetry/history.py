@@ -1,7 +1,8 @@
-"""Minutes on disk: one small SQLite file of its own, so that plain streaming needs no other database.
+"""Minutes and ended streams on disk: one small SQLite file of its own, so that plain streaming needs no database.
 
-It is written once a minute, and only when something is asked for from before the last day is it read again. Figures
-must never cost an answer: a file that cannot be had is told once in the log, and the figures live in memory.
+It is written once a minute, and read again only when something is asked for from before the last day, or of a stream
+that is not in memory any more. Figures must never cost an answer: a file that cannot be had is told once in the log,
+and the figures live in memory.
 """
 
 from __future__ import annotations
@@ -9,25 +10,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 from ..integrity import sum_of
 from ..integrity.findings import Report, check_structure, opened
+from .track import Recorded, decode_recorded, encode_recorded
 from .windows import Row
 
 FILE_NAME = "metrics.sqlite3"
 
 _logger = logging.getLogger(__name__)
-_TABLE = "CREATE TABLE IF NOT EXISTS minutes (minute_ms INTEGER PRIMARY KEY, figures BLOB NOT NULL) STRICT"
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS minutes (minute_ms INTEGER PRIMARY KEY, figures BLOB NOT NULL) STRICT",
+    (
+        "CREATE TABLE IF NOT EXISTS streams (id TEXT PRIMARY KEY, ended_ms INTEGER NOT NULL, figures BLOB NOT NULL,"
+        " sum INTEGER NOT NULL) STRICT, WITHOUT ROWID"
+    ),
+    "CREATE INDEX IF NOT EXISTS streams_ended ON streams (ended_ms)",
+)
 # Later than the table: files of the first release have none, and no sum is no damage.
 _ADD_SUM = "ALTER TABLE minutes ADD COLUMN sum INTEGER"
 _HAS_SUM = "SELECT 1 FROM pragma_table_info('minutes') WHERE name = 'sum'"
 _SAVE = (
     "INSERT INTO minutes (minute_ms, figures, sum) VALUES (?, ?, ?)"
     " ON CONFLICT (minute_ms) DO UPDATE SET figures = excluded.figures, sum = excluded.sum"
+)
+_SAVE_STREAM = (
+    "INSERT INTO streams VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET ended_ms = excluded.ended_ms, figures = excluded.figures, sum = excluded.sum"
+)
+_READ_STREAM = "SELECT id, ended_ms, figures, sum FROM streams WHERE id = ?"
+_READ_STREAMS = "SELECT id, ended_ms, figures, sum FROM streams"
+_PRUNE_STREAMS = (
+    "DELETE FROM streams WHERE ended_ms < ?1"
+    " OR ended_ms <= (SELECT ended_ms FROM streams ORDER BY ended_ms DESC LIMIT 1 OFFSET ?2)"
 )
 _PRUNE = "DELETE FROM minutes WHERE minute_ms < ?"
 _READ = "SELECT minute_ms, figures, sum FROM minutes WHERE minute_ms >= ? ORDER BY minute_ms"
@@ -65,6 +84,31 @@ class History:
             with connection:
                 connection.execute(_SAVE, (*row, sum_of(row)))
                 connection.execute(_PRUNE, (prune_before_ms,))
+
+        await self._do(save)
+
+    async def read_stream(self, stream: str) -> Recorded | None:
+        """None for one that is not kept."""
+        if self._path is None or (self._connection is None and not await asyncio.to_thread(self._path.exists)):
+            return None
+
+        def read(connection: sqlite3.Connection) -> list[bytes]:
+            good, damaged = streams_of(connection.execute(_READ_STREAM, (stream,)))
+            if damaged:
+                _logger.error("%s: the figures of stream %s are damaged, and left out", self._path, stream)
+            return good
+
+        rows = await self._do(read)
+        return decode_recorded(rows[0]) if rows else None
+
+    async def save_streams(self, streams: Mapping[str, Recorded], *, keep: int, prune_before_ms: int) -> None:
+        """Keep these, and forget those that ended too long ago, and all but the newest `keep`."""
+
+        def save(connection: sqlite3.Connection) -> None:
+            rows = [(id, int(one.end_ms), encode_recorded(one)) for id, one in streams.items()]
+            with connection:
+                connection.executemany(_SAVE_STREAM, [(*row, sum_of(row)) for row in rows])
+                connection.execute(_PRUNE_STREAMS, (prune_before_ms, keep))
 
         await self._do(save)
 
@@ -112,7 +156,8 @@ class History:
 
 def make_schema(connection: sqlite3.Connection) -> None:
     """Of an empty file, or of one of an earlier release."""
-    connection.execute(_TABLE)
+    for table in _TABLES:
+        connection.execute(table)
     if connection.execute(_HAS_SUM).fetchone() is None:
         connection.execute(_ADD_SUM)
 
@@ -130,6 +175,18 @@ def rows_of(connection: sqlite3.Connection, since_ms: int) -> tuple[list[Row], l
     return good, damaged
 
 
+def streams_of(rows: Iterable[tuple[str, int, bytes, int]]) -> tuple[list[bytes], list[str]]:
+    """What is kept of ended streams and is as it was, and the ids of those of which it is not."""
+    good: list[bytes] = []
+    damaged: list[str] = []
+    for stream, ended_ms, figures, total in rows:
+        if sum_of((stream, ended_ms, bytes(figures))) == total:
+            good.append(bytes(figures))
+        else:
+            damaged.append(stream)
+    return good, damaged
+
+
 def check_figures(data_dir: Path, report: Report) -> None:
     """Nobody may write meanwhile. Changes nothing."""
     path = data_dir / FILE_NAME
@@ -141,3 +198,7 @@ def check_figures(data_dir: Path, report: Report) -> None:
         report.count("minutes", len(good))
         for minute_ms in damaged:
             report.find(path, f"minutes {minute_ms}", "the figures do not match their checksum")
+        streams, broken = streams_of(db.execute(_READ_STREAMS))
+        report.count("figures of streams", len(streams))
+        for stream in broken:
+            report.find(path, f"streams {stream}", "the figures do not match their checksum")

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from ..streams.hub import Hub
 from .alerts import Alert, Alerts, Beside
-from .bucket import Bucket, drops_of
+from .bucket import Bucket
 from .figures import Disk, Now, ProviderState, StreamsNow, Summary, ViewersNow, share, summarize
 from .history import History
 from .process import ProcessUse, memory_bytes
@@ -21,12 +21,15 @@ from .series import TimeSeries, series_of
 from .settings import TelemetrySettings
 from .snapshot import Snapshot
 from .timeline import Timeline
+from .track import Recorded
 from .windows import MINUTE_MS, MINUTES_HELD, SECONDS_HELD, Piece, Row, Windows, merged, pieces_of, stepped
 
 SAMPLE_S = 0.25
 HOUR_MS = 3_600_000
 # Of seconds, merged in one go.
 PIECES_AT_ONCE = 20
+# Ended streams that wait for the minute's end to be kept; with more they are kept at once.
+UNSAVED_STREAMS = 500
 # From here on decoding and merging is worth a thread: some 0.3 ms a busy minute.
 MINUTES_AT_ONCE = 10
 
@@ -53,7 +56,7 @@ class Monitor:
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.settings = settings
-        self.recorder = Recorder(asyncio.get_running_loop().time, max_labels=settings.metrics_max_labels)
+        self.recorder = Recorder(asyncio.get_running_loop().time, clock_ms, max_labels=settings.metrics_max_labels)
         self.alerts = Alerts(settings)
         self._history = history
         self._providers = providers
@@ -67,6 +70,7 @@ class Monitor:
         self._log_lag_s = 0.0
         self._hub: Hub | None = None
         self._task: asyncio.Task[None] | None = None
+        self._saving: Mapping[str, Recorded] = {}
 
     async def open(self, hub: Hub) -> None:
         """Begin, after what an earlier process has kept."""
@@ -85,6 +89,7 @@ class Monitor:
             await self.roll()
             if (row := self._windows.current_row()) is not None:
                 await self._history.save(row, prune_before_ms=self._prune_before_ms)
+            await self._save_streams()
         await self._history.close()
 
     # ------------------------------------------------------------------ measuring
@@ -122,6 +127,16 @@ class Monitor:
         closed = self._windows.push(self._clock_ms(), bucket)
         if closed is not None:
             await self._history.save(closed, prune_before_ms=self._prune_before_ms)
+        if closed is not None or len(self.recorder.unsaved) >= UNSAVED_STREAMS:
+            await self._save_streams()
+
+    async def _save_streams(self) -> None:
+        recorder, keep = self.recorder, self.settings.metrics_keep_streams
+        streams, recorder.unsaved = recorder.unsaved, {}
+        if streams and keep:
+            self._saving = streams
+            await self._history.save_streams(streams, keep=keep, prune_before_ms=self._prune_before_ms)
+            self._saving = {}
 
     def _look_at_log(self) -> None:
         if self._hub is not None:
@@ -160,7 +175,7 @@ class Monitor:
         if not self.settings.alert_drops_per_hour:
             return None
         rows = self._windows.rows(now_ms - HOUR_MS)
-        return await _aside(len(rows), lambda: sum(drops_of(piece.bucket.counts) for piece in pieces_of(rows)))
+        return await _aside(len(rows), lambda: sum(piece.bucket.counts.drops for piece in pieces_of(rows)))
 
     # ------------------------------------------------------------------ answering
 
@@ -207,6 +222,12 @@ class Monitor:
         """Of a stream that is produced here, or was lately."""
         self.recorder.sample()
         return self.recorder.timeline(stream)
+
+    async def recorded(self, stream: str) -> Recorded | None:
+        """One stream's figures over time: of one that is produced here, or that ended and is kept."""
+        self.recorder.sample()
+        found = self.recorder.recorded(stream) or self.recorder.unsaved.get(stream) or self._saving.get(stream)
+        return found or await self._history.read_stream(stream)
 
     async def summary(self, window_s: int) -> Summary:
         """Of the last `window_s` seconds: by the second up to five minutes, above that by the minute."""

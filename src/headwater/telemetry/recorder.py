@@ -6,15 +6,23 @@ called, some times a second.
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from ..events import CONTENT_TYPES, TERMINAL_TYPES, Error, Event, Status, Text
 from ..streams.channel import Channel, outcome
+from ..streams.log import Outcome
+from ..streams.ports import Network, SupportsNetwork
 from ..streams.viewer import Viewer
 from .bucket import MAX_NAMES, Bucket
 from .calls import Calls, Gaps, Place, count_call, place_of
-from .timeline import Timeline, Timelines
+from .sketch import Sketch, keys_of
+from .timeline import MAX_REMEMBERED, Timeline, Timelines
+from .track import Recorded, Track
+
+# Connections whose round trip is looked at in a second, some microseconds each; another part of them the next time.
+NETWORKS_A_SECOND = 50
 
 _STAGES = {"retrying": "retries", "fallback": "fallbacks", "hedging": "hedges", "continuing": "continuations"}
 
@@ -22,45 +30,82 @@ _STAGES = {"retrying": "retries", "fallback": "fallbacks", "hedging": "hedges", 
 class _Live:
     """A stream that is produced here. `last_s`: when content was last seen; `chunks`, `text_bytes`: counted so far.
 
-    `gaps`: between chunks, since the last time that they were counted. `broke_s`: when content was last seen of a call
-    that broke off; None once another one has gone on.
+    `gaps`: between deliveries, those of the track. `broke_s`: when content was last seen of a call that broke off; None
+    once another one has gone on.
     """
 
     __slots__ = (
         "broke_s", "call_gaps", "channel", "chunks", "committed", "ended_s", "gaps", "is_new", "last_s", "text_bytes",
-        "timeline",
+        "texts", "timeline", "track",
     )  # fmt: skip
 
-    def __init__(self, channel: Channel, now: float) -> None:
+    def __init__(self, channel: Channel, now: float, now_ms: float) -> None:
         self.channel = channel
         self.timeline = Timeline(now)
         self.is_new = channel.record.next_seq == 0
+        self.track = Track(now, now_ms, whole=self.is_new)
+        self.gaps = self.track.gaps
         self.committed = False
         self.last_s: float | None = None
         self.broke_s: float | None = None
         self.ended_s = now
-        self.gaps: list[float] = []
         self.call_gaps = Gaps()
         # What an earlier process wrote is not counted again.
         self.chunks = channel.fold.content_events
+        self.texts = channel.fold.texts
         self.text_bytes = channel.fold.text_bytes
+
+
+class _Watching:
+    """A viewer, and what of it is counted already. `track`: of its stream, where that is recorded here."""
+
+    __slots__ = ("bytes", "packets_lost", "retransmissions", "track")
+
+    def __init__(self, track: Track | None) -> None:
+        self.bytes = 0
+        self.track = track
+        self.retransmissions = 0
+        self.packets_lost = 0
+
+
+class _EndedTrack:
+    __slots__ = ("ended_s", "outcome", "track")
+
+    def __init__(self, track: Track, ended_s: float, outcome: Outcome) -> None:
+        self.track = track
+        self.ended_s = ended_s
+        self.outcome = outcome
+
+    def recorded(self) -> Recorded:
+        return self.track.recorded(self.ended_s, self.outcome)
 
 
 class Recorder:
     """See `streams.Observer`. `clock`: the loop's time, which is also what its methods are told as `now`.
 
-    `calls`: of providers, since the beginning; `max_labels`: by how many names.
+    `unsaved`: ended streams whose figures have changed since they were taken from here. `calls`: of providers, since
+    the beginning; `max_labels`: by how many names.
     """
 
-    def __init__(self, clock: Callable[[], float], *, max_labels: int = MAX_NAMES) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        clock_ms: Callable[[], float] = lambda: time.time_ns() / 1_000_000,
+        *,
+        max_labels: int = MAX_NAMES,
+    ) -> None:
         self.bucket = Bucket()
         self.calls = Calls(max_labels)
+        self.unsaved: dict[str, Recorded] = {}
         self._clock = clock
+        self._clock_ms = clock_ms
         self._taken_s = clock()
         self._live: dict[str, _Live] = {}
-        self._viewers: dict[Viewer, int] = {}
+        self._viewers: dict[Viewer, _Watching] = {}
         self._gaps: list[float] = []
         self._ended = Timelines()
+        self._ended_tracks: OrderedDict[str, _EndedTrack] = OrderedDict()
+        self._turn = 0
 
     # ------------------------------------------------------------------ now
 
@@ -81,10 +126,23 @@ class Recorder:
         live = self._live.get(stream)
         return live.timeline if live is not None else self._ended.get(stream)
 
+    def recorded(self, stream: str) -> Recorded | None:
+        """Of a stream that is produced here, or was lately."""
+        live = self._live.get(stream)
+        if live is not None:
+            now = self._clock()
+            self._count_chunks(live, now)
+            self._count_gaps(live)
+            live.track.roll(now)
+            return live.track.recorded(now)
+        ended = self._ended_tracks.get(stream)
+        return None if ended is None else ended.recorded()
+
     # ------------------------------------------------------------------ Observer
 
     def begun(self, channel: Channel, now: float) -> None:
-        self._live[channel.id] = _Live(channel, now)
+        record = channel.record
+        self._live[channel.id] = _Live(channel, now, self._clock_ms() if record.next_seq else record.created_ms)
         self._note_peaks()
 
     def committed(self, channel: Channel, events: Sequence[Event], now: float) -> None:
@@ -116,7 +174,9 @@ class Recorder:
                 live.gaps.append(now - live.last_s)
             elif live.broke_s is not None:
                 # What viewers waited for at the seam is no gap of either call.
-                self._gaps.append(now - live.broke_s)
+                waited_s = now - live.broke_s
+                self._gaps.append(waited_s)
+                live.track.open.gaps.add(waited_s)
                 live.broke_s = None
             elif live.is_new:
                 self.bucket.timings.first_token.add(now - live.timeline.began_s)
@@ -164,12 +224,23 @@ class Recorder:
         self._settle(live)
         live.timeline.mark(live.ended_s, how, terminal.reason)
         self._ended.keep(channel.id, live.timeline)
+        live.track.roll(live.ended_s)
+        ended = self._ended_tracks[channel.id] = _EndedTrack(live.track, live.ended_s, how)
+        if len(self._ended_tracks) > MAX_REMEMBERED:
+            self._ended_tracks.popitem(last=False)
+        self.unsaved[channel.id] = ended.recorded()
 
     def attached(self, viewer: Viewer, cursor: str | None, reset: str | None) -> None:
-        self._viewers[viewer] = 0
+        stream = viewer.channel.id
+        track = self._track(stream)
+        self._viewers[viewer] = _Watching(track)
         self._note_peaks()
         counts = self.bucket.counts
         counts.attached += 1
+        if track is not None:
+            track.open.attached += 1
+            track.open.returned += bool(cursor)
+            self._changed(stream)
         kind = "attached"
         if cursor:
             kind = "resumed" if reset is None else "reset"
@@ -181,9 +252,46 @@ class Recorder:
         seen = self._viewers.pop(viewer, None)
         if seen is None:
             return
-        self.bucket.counts.sent_bytes += viewer.bytes - seen
-        self.bucket.counts.left_early += viewer.channel.terminal is None
+        counts = self.bucket.counts
+        counts.sent_bytes += viewer.bytes - seen.bytes
+        counts.left_early += viewer.channel.terminal is None
+        self._look_at(viewer, seen)
+        if viewer.parting == "lost":
+            counts.drops += 1
+            if seen.track is not None:
+                seen.track.open.drops += 1
+        self._changed(viewer.channel.id)
         self._mark_viewer(viewer, "left", "")
+
+    def _track(self, stream: str) -> Track | None:
+        live = self._live.get(stream)
+        if live is not None:
+            return live.track
+        ended = self._ended_tracks.get(stream)
+        return None if ended is None else ended.track
+
+    def _changed(self, stream: str) -> None:
+        """Who comes or goes after a stream's end changes what is kept of it."""
+        ended = self._ended_tracks.get(stream)
+        if ended is not None:
+            self.unsaved[stream] = ended.recorded()
+
+    def _look_at(self, viewer: Viewer, seen: _Watching) -> None:
+        """At its connection: the round trip of now, and what was sent again since the last time."""
+        network = network_of(viewer)
+        if network is None:
+            return
+        again = network.retransmissions - seen.retransmissions
+        lost = max(0, network.packets_lost - seen.packets_lost)
+        seen.retransmissions, seen.packets_lost = network.retransmissions, network.packets_lost
+        self.bucket.timings.rtt.add(network.rtt_s)
+        self.bucket.counts.retransmissions += again
+        self.bucket.counts.packets_lost += lost
+        if seen.track is not None:
+            slot = seen.track.open
+            slot.rtt.add(network.rtt_s)
+            slot.retransmissions += again
+            slot.packets_lost += lost
 
     def _mark_viewer(self, viewer: Viewer, kind: str, detail: str) -> None:
         timeline = self.timeline(viewer.channel.id)
@@ -256,14 +364,18 @@ class Recorder:
         more = fold.content_events - live.chunks
         if more:
             self.bucket.counts.chunks += more
-            self.bucket.counts.text_bytes += fold.text_bytes - live.text_bytes
-            live.chunks, live.text_bytes = fold.content_events, fold.text_bytes
+            counts, slot = self.bucket.counts, live.track.open
+            texts, text_bytes = fold.texts - live.texts, fold.text_bytes - live.text_bytes
+            counts.texts += texts
+            counts.text_bytes += text_bytes
+            slot.texts += texts
+            slot.text_bytes += text_bytes
+            live.chunks, live.texts, live.text_bytes = fold.content_events, fold.texts, fold.text_bytes
             live.timeline.add(now, more)
 
     def _count_gaps(self, live: _Live) -> None:
-        gaps = live.gaps
+        gaps = live.track.untold()
         if gaps:
-            live.gaps = []
             self._gaps += gaps
             live.call_gaps.add_all(gaps)
 
@@ -272,19 +384,46 @@ class Recorder:
         bucket = self.bucket
         now = self._clock()
         bucket.covered_s, self._taken_s = now - self._taken_s, now
+        busy = []
         for viewer, seen in self._viewers.items():
-            if viewer.bytes != seen:
-                bucket.counts.sent_bytes += viewer.bytes - seen
-                self._viewers[viewer] = viewer.bytes
+            if viewer.bytes != seen.bytes:
+                bucket.counts.sent_bytes += viewer.bytes - seen.bytes
+                seen.bytes = viewer.bytes
+                busy.append((viewer, seen))
+        self._turn += 1
+        step = -(-len(busy) // NETWORKS_A_SECOND) or 1
+        for viewer, seen in busy[self._turn % step :: step]:
+            self._look_at(viewer, seen)
+        self._fold_gaps(bucket.timings.chunk_gap)
         for live in self._live.values():
-            self._count_gaps(live)
-        gaps, self._gaps = self._gaps, []
-        bucket.timings.chunk_gap.add_all(gaps)
+            live.track.roll(now)
         bucket.peaks.queued = max(bucket.peaks.queued, queued)
         self.bucket = Bucket()
         self._note_peaks()  # what goes on is of the next second, too
         return bucket
 
+    def _fold_gaps(self, sketch: Sketch) -> None:
+        """Those of all streams, whose keys, the dear part, are then known to each stream, too."""
+        gaps, self._gaps = self._gaps, []
+        parts = []
+        for live in self._live.values():
+            track = live.track
+            if len(track.gaps) > track.told:
+                parts.append((track, len(gaps)))
+                more = track.untold()
+                live.call_gaps.add_all(more)
+                gaps += more
+        keys = keys_of(gaps)
+        sketch.add_all(gaps, keys)
+        for track, start in parts:
+            track.keys += keys[start : start + len(track.gaps) - len(track.keys)]
+
     def _note_peaks(self) -> None:
         peaks = self.bucket.peaks
         peaks.streams, peaks.viewers = max(peaks.streams, self.streams), max(peaks.viewers, self.viewers)
+
+
+def network_of(viewer: Viewer) -> Network | None:
+    """None where its sink, or the system, does not tell."""
+    sink = viewer.sink
+    return sink.network() if isinstance(sink, SupportsNetwork) else None

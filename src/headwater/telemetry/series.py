@@ -13,7 +13,7 @@ from .bucket import Bucket
 from .figures import duration_of, rates_of
 from .sketch import Sketch
 
-Unit: TypeAlias = Literal["1", "1/s", "bytes", "bytes/s", "cores", "ms", "share"]
+Unit: TypeAlias = Literal["1", "1/s", "bytes", "bytes/s", "cores", "ms", "packets", "share"]
 Values: TypeAlias = Mapping[str, float | None]
 
 
@@ -63,6 +63,11 @@ def _quantiles(name: str) -> Metric:
     return Metric("ms", read)
 
 
+def _of_network(name: str) -> Metric:
+    """Null where no connection was measured."""
+    return Metric("packets", lambda b: {"value": getattr(b.counts, name) if b.timings.rtt.bins else None})
+
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "streams": _peak("streams"),
@@ -72,7 +77,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
             name: _count(name)
             for name in (
                 "started", "recovered", "done", "failed", "cancelled", "attached", "resumed", "reset", "left_early",
-                "retries", "fallbacks", "hedges", "continuations",
+                "retries", "fallbacks", "hedges", "continuations", "drops",
             )
         },
         "chunks_per_s": _rate("chunks_per_s", "1/s"),
@@ -82,10 +87,16 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "error_rate": _rate("error_rate", "share"),
         "cpu_cores": _rate("cpu_cores", "cores"),
         "memory_bytes": Metric("bytes", lambda bucket: {"value": bucket.peaks.memory_bytes or None}),
+        "completion_rate": _rate("completion_rate", "share"),
+        "reconnection_rate": _rate("reconnection_rate", "share"),
+        "mean_chunk_bytes": _rate("mean_chunk_bytes", "bytes"),
         "setup_ms": _quantiles("setup"),
         "first_token_ms": _quantiles("first_token"),
         "chunk_gap_ms": _quantiles("chunk_gap"),
         "duration_ms": _quantiles("duration"),
+        "rtt_ms": _quantiles("rtt"),
+        "retransmissions": _of_network("retransmissions"),
+        "packets_lost": _of_network("packets_lost"),
     }
 )  # fmt: skip
 """By name. `streams`, `queued`, `viewers` and `memory_bytes` are the most that there was at once."""

@@ -13,6 +13,7 @@ class TelemetrySettings(msgspec.Struct, frozen=True, kw_only=True):
 
     metrics: bool = True
     metrics_keep_s: float = 30 * 86_400.0
+    metrics_keep_streams: int = 50_000
     metrics_max_labels: int = 50
     alert_window_s: int = 300
     alert_every_s: float = 15.0

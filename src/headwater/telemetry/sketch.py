@@ -26,6 +26,12 @@ _PER_LOG = 1 / math.log(_MAPPING.gamma)
 _LOWEST = math.ceil(math.log(SHORTEST_S) * _PER_LOG)
 
 
+def keys_of(values: Sequence[float]) -> list[int]:
+    """Under which each value is counted."""
+    log, ceil = math.log, math.ceil
+    return [ceil(log(value) * _PER_LOG) if value > SHORTEST_S else _LOWEST for value in values]
+
+
 class Sketch(msgspec.Struct, array_like=True):
     """`bins`: how many values have each key. Sum, smallest and largest are exact."""
 
@@ -41,13 +47,11 @@ class Sketch(msgspec.Struct, array_like=True):
     def add(self, value: float) -> None:
         self.add_all((value,))
 
-    def add_all(self, values: Sequence[float]) -> None:
-        """Some 0.2 µs a value."""
+    def add_all(self, values: Sequence[float], keys: Sequence[int] | None = None) -> None:
+        """Some 0.2 µs a value; with `keys_of` them, where those are known, a quarter of that."""
         if not values:
             return
-        log, ceil = math.log, math.ceil
-        keys = [ceil(log(value) * _PER_LOG) if value > SHORTEST_S else _LOWEST for value in values]
-        self._count(Counter(keys).items())
+        self._count(Counter(keys_of(values) if keys is None else keys).items())
         self.total += math.fsum(values)
         self.smallest = min(self.smallest, *values)
         self.largest = max(self.largest, *values)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from headwater.dialects.streaming import StreamOptions, StreamRequestBody
 from headwater.errors import (
     InputError,
     TooManyConnections,
@@ -19,11 +20,11 @@ from headwater.ids import new_stream_id
 from headwater.instants import rfc3339
 from headwater.request import ChatRequest, decode_request
 from headwater.server import connections
-from headwater.server.connection_facts import facts_from, facts_of, keep
+from headwater.server.connection_facts import Bounds, facts_from, facts_of, keep
 from headwater.server.connection_shapes import StreamConnection
 from headwater.server.connection_views import STATUSES
 from headwater.server.connections import ConnectionSettings
-from headwater.streams import Ended, StreamRecord
+from headwater.streams import Ended, Pace, StreamRecord
 from headwater.streams.lifecycle import TRANSITIONS
 from tests.unit.streams.kit import Script, eventually, store
 
@@ -58,15 +59,43 @@ def test_a_stream_without_facts_is_no_connection(request_bytes: bytes) -> None:
 
 
 def test_an_id_is_made_for_a_request_that_has_none() -> None:
-    ids = {facts_from(BODY, flush_ms=5.0).request_id for _ in range(3)}
+    ids = {facts_from(BODY, Bounds()).request_id for _ in range(3)}
     assert len(ids) == 3
     assert all(len(id) == 36 for id in ids)
 
 
 def test_names_are_bounded() -> None:
     with pytest.raises(InputError) as refused:
-        facts_from(msgspec.structs.replace(BODY, model="x" * 257), flush_ms=5.0)
+        facts_from(msgspec.structs.replace(BODY, model="x" * 257), Bounds())
     assert refused.value.param == "model"
+
+
+def asking(**options: object) -> StreamRequestBody:
+    return msgspec.structs.replace(BODY, options=StreamOptions(**options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "pace"),
+    [
+        ({}, None),
+        ({"buffer_size": 512}, Pace(512, 0.1)),
+        ({"flush_interval": 40.0}, Pace(8192, 0.04)),
+        ({"flush_interval": 1.0}, Pace(8192, 0.005)),  # not shorter than a commit under load
+        ({"buffer_size": 9000, "flush_interval": 300.0}, Pace(9000, 0.3)),
+    ],
+)
+def test_who_asks_for_a_bound_is_paced_by_both(options: dict[str, object], pace: Pace | None) -> None:
+    bounds = Bounds(9000, 300.0, 5.0) if len(options) == 2 else Bounds()
+    facts = facts_from(asking(**options), bounds)
+    assert facts.pace == pace
+    record = StreamRecord(StreamId("s"), 0, request=keep(ChatRequest("m", []), facts))
+    assert facts_of(record) == facts
+
+
+@pytest.mark.parametrize(("option", "value"), [("buffer_size", 101), ("flush_interval", 50.5)])
+def test_more_than_the_settings_allow_is_refused(option: str, value: float) -> None:
+    with pytest.raises(InputError, match="at most"):
+        facts_from(asking(**{option: value}), Bounds(100, 50.0, 5.0))
 
 
 # ---------------------------------------------------------------------- before the start
@@ -107,6 +136,15 @@ async def test_what_nobody_starts_is_forgotten_in_time(world: World) -> None:
     world.clock.advance(200)
     world.connections.sweep()
     assert [one.id for one in closed] == [old.id, young.id]
+
+
+async def test_without_a_time_out_nothing_is_forgotten(world: World) -> None:
+    patient = world.of(world.hub, ConnectionSettings(pending_timeout_s=0)).connections
+    connection = patient.create("", BODY, FACTS)
+    world.clock.advance(10_000_000)
+    patient.sweep()
+    assert (await patient.connection(connection.id, "")).status == "connecting"
+    await patient.close()
 
 
 async def test_what_is_being_started_is_not_forgotten(world: World) -> None:

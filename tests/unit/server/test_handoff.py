@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from headwater.server.handoff import EXTENSION, HeadwaterHttpProtocol, HttpLimits, TransportSink, protocol_class
 from headwater.server.serving import Bind, listen
+from headwater.streams import Network
 from tests.integration.kit import eventually
 
 # More than the buffers of both kernels hold.
@@ -138,3 +140,56 @@ async def test_what_comes_behind_a_close_is_no_request(it: Served) -> None:
     assert await reader.readexactly(8) == b"HTTP/1.1"
     assert it.app.paths == ["/events"]
     assert not protocol.pipeline
+
+
+class Other:
+    """A sink that a middleware's way leads to."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes | str] = []
+
+    def write(self, data: bytes) -> None:
+        self.told.append(data)
+
+    def finish(self) -> None:
+        self.told.append("end")
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_what_was_written_before_the_head_can_go_another_way(it: Served, ends: bool) -> None:
+    await it.ask("/events")
+    await it.app.opened.wait()
+    assert it.app.protocol is not None
+    sink = TransportSink(it.app.protocol, it.app.protocol.cycle)
+    sink.write(b"a")
+    sink.write(b"b")
+    if ends:
+        sink.finish()
+    other = Other()
+    sink.hand_over(other)  # type: ignore[arg-type]
+    assert other.told == [b"a", b"b", *(["end"] if ends else [])]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_INFO is Linux's")
+async def test_a_connection_is_measured_from_its_response_on(it: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = await it.ask("/events")
+    await it.app.opened.wait()
+    first, protocol = it.app.sink, it.app.protocol
+    assert first is not None
+    assert protocol is not None
+    network = first.network()
+    assert network is not None
+    assert network.rtt_s > 0
+    known = iter([Network(0.01, 5, 4), Network(0.02, 9, 3), None])
+    first.finish()
+    await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(len(MUCH) + len(b"%x\r\n" % len(MUCH)) + 7)
+    monkeypatch.setattr("headwater.server.handoff.read_network", lambda _: next(known))
+    it.app.opened.clear()
+    writer.write(b"GET /again HTTP/1.1\r\nhost: x\r\n\r\n")
+    await it.app.opened.wait()
+    second = it.app.sink
+    assert second is not None
+    # What was sent again for the answer before is not this one's.
+    assert second.network() == Network(0.02, 4, 0)
+    assert second.network() is None

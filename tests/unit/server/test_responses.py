@@ -12,10 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headwater.dialects import DIALECTS, EncodeOptions
 from headwater.events import Done, Text
 from headwater.logs import MemoryLog
+from headwater.server.compression import Compression
 from headwater.server.responses import AsgiSink, EventStreamResponse, before_disconnect
 from headwater.server.serving import Bind, Server
 from headwater.sse import Parser
-from headwater.streams import Channel, Hub, NewStream, StreamSettings, Writer
+from headwater.streams import Channel, Hub, NewStream, Pace, StreamSettings, Writer
+from headwater.telemetry.recorder import Recorder
 from tests.integration.kit import eventually
 
 from .asgi import Exchange, http_scope
@@ -82,6 +84,7 @@ async def test_head_gets_the_head(hub: Hub) -> None:
     assert exchange.headers["x-stream-id"] == channel.id
     assert (exchange.body, exchange.complete) == (b"", True)
     assert hub.viewers == 0
+    assert next(hub._viewer_numbers) == 1  # nobody came, so nobody is counted
 
 
 async def test_a_disconnect_closes_the_viewer_and_not_the_stream(hub: Hub) -> None:
@@ -223,10 +226,15 @@ class Held:
         await self._app(scope, receive, later)
 
 
+@pytest.mark.parametrize("pace", [None, Pace(10, 0.01)])
+@pytest.mark.parametrize("compression", [None, Compression()])
 @pytest.mark.parametrize("max_connections", [1, 100])
-async def test_a_middleware_that_holds_the_head_back_gets_the_whole_body(max_connections: int) -> None:
+async def test_a_middleware_that_holds_the_head_back_gets_the_whole_body(
+    max_connections: int, compression: Compression | None, pace: Pace | None
+) -> None:
     """Handed over to the transport, events would go out before the head (or twice, where they wait for it)."""
-    hub = Hub(MemoryLog(), StreamSettings(grace_s=0.0, max_connections=max_connections))
+    recorder = Recorder(asyncio.get_running_loop().time)
+    hub = Hub(MemoryLog(), StreamSettings(grace_s=0.0, max_connections=max_connections), observer=recorder)
     await hub.start()
     go_on = asyncio.Event()
 
@@ -239,7 +247,7 @@ async def test_a_middleware_that_holds_the_head_back_gets_the_whole_body(max_con
     channel = await stream(hub, run, linger_s=0.0)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await response(hub, channel)(scope, receive, send)
+        await response(hub, channel, compression=compression, pace=pace)(scope, receive, send)
 
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     server = Server(Held(app), hub, Bind(port=0), ready=ready.set_result)
@@ -251,5 +259,11 @@ async def test_a_middleware_that_holds_the_head_back_gets_the_whole_body(max_con
             if any("early" in message.data for message in messages):
                 go_on.set()
     assert [message.event for message in messages] == ["start", "text", "text", "usage", "done"]
+    assert ("content-encoding" in answer.headers) is (compression is not None)
+    if compression is not None:
+        assert compression.held_bytes == 0
+    # It came once, however it is served.
+    counts = recorder.take(0).counts
+    assert (counts.attached, counts.left_early, counts.drops) == (1, 0, 0)
     server.stop()
     await serving

@@ -142,3 +142,12 @@ def test_text_bytes_are_those_of_utf_8(texts: list[str]) -> None:
 
 def test_half_of_a_surrogate_pair_counts_as_what_is_stored_for_it() -> None:
     assert fold([Text("a\ud800")]).text_bytes == len("a\ufffd".encode())
+
+
+@given(events=ANY_EVENTS, first_seq=st.integers(0, 9))
+def test_how_many_texts_stand_before_a_place(events: list[Event], first_seq: int) -> None:
+    state = Fold(first_seq)
+    for event in events:
+        state.apply(event)
+    for place in range(len(events) + 1):
+        assert state.texts_before(first_seq + place) == sum(type(event) is Text for event in events[:place])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from headwater.events import Done, Event, Reasoning, Status, Text, ToolCall, Usage
 from headwater.streams.fold import Fold, fold
-from headwater.streams.merge import MERGED_CHARACTERS, merge
+from headwater.streams.merge import MERGED_CHARACTERS, content_bytes, merge
 
 words = st.text(max_size=4)
 few = st.integers(0, 1)
@@ -110,3 +110,13 @@ def test_a_signature_closes_its_block() -> None:
 def test_the_first_piece_of_a_call_names_it() -> None:
     merged = list(merge([ToolCall(2, "id", "f", "{", 1), ToolCall(2, arguments="}", choice=1)], 0))
     assert merged == [(1, ToolCall(2, "id", "f", "{}", 1))]
+
+
+@given(events, st.integers(1, 20))
+def test_a_bound_in_bytes_holds_for_what_is_joined(sequence: list[Event], most_bytes: int) -> None:
+    merged = list(merge(sequence, 0, most_bytes))
+    assert _pieces([event for _, event in merged]) == _pieces(sequence)
+    first = 0
+    for seq, event in merged:
+        assert seq == first or content_bytes(event) <= most_bytes
+        first = seq + 1

@@ -238,3 +238,47 @@ async def test_what_the_log_lost_is_settled_again_and_again(
         await eventually(lambda: swept.settlements >= 3)
         await swept.sweeper.stop()
         assert "could not be settled" in caplog.text
+
+
+# ------------------------------------------------------------------ silence
+
+
+IDLE = StreamSettings(
+    heartbeat_s=20.0, connection_timeout_s=100.0, idle_timeout_s=60.0, first_token_timeout_s=70.0, queue_timeout_s=30.0
+)
+
+
+def swept_over(swept: Swept, times: list[float]) -> None:
+    for now in times:
+        swept.sweeper.sweep(now)
+
+
+async def test_a_viewer_that_is_told_nothing_for_long_is_sent_to_come_back() -> None:
+    async with Swept(IDLE) as swept:
+        sink = MemorySink()
+        viewer = swept.viewer(sink)
+        swept_over(swept, [20.0 * step for step in range(1, 5)])
+        assert sink.words == ["!hb"] * 4
+        viewer.deliver(1, [Text("a")], {}, 85.0)  # and it begins anew
+        publish(viewer.channel, Text("a"))
+        swept_over(swept, [20.0 * step + 85.0 for step in range(1, 5)])
+        assert not viewer.closed
+        swept_over(swept, [185.0])
+        assert (viewer.closed, viewer.parting, sink.finished) == (True, "sent_away", True)
+        assert sink.words[-1].startswith("retry:")
+
+
+@pytest.mark.parametrize(
+    ("settings", "stays"),
+    [
+        (StreamSettings(heartbeat_s=20.0, connection_timeout_s=0.0), 100_000.0),
+        # A model that may think for an hour does not lose its audience after minutes.
+        (StreamSettings(heartbeat_s=20.0, connection_timeout_s=100.0, idle_timeout_s=3600.0), 3599.0),
+        (StreamSettings(heartbeat_s=20.0, connection_timeout_s=100.0, first_token_timeout_s=900.0), 899.0),
+    ],
+)
+async def test_silence_that_is_allowed_ends_nothing(settings: StreamSettings, stays: float) -> None:
+    async with Swept(settings) as swept:
+        viewer = swept.viewer(MemorySink())
+        swept_over(swept, [50.0, stays])
+        assert not viewer.closed

@@ -15,7 +15,7 @@ from headwater.streams import Append, Channel, Ended, Fold, Slice, history
 from headwater.streams import viewer as viewer_module
 from headwater.streams.viewer import WRITE_BYTES, Viewer
 
-from .kit import FaultyLog, MemorySink, PlainEncoder, World, channel_of, eventually, fill, publish
+from .kit import FaultyLog, MemorySink, PlainEncoder, Script, World, channel_of, eventually, fill, publish
 
 START = Start("s", "m", 0)
 END: list[Event] = [Usage(1, 1), Done("stop")]
@@ -650,3 +650,18 @@ async def test_progress_is_no_stall(world: World) -> None:
     viewer.stalled_since = 5.0
     sink.open_up(budget=1)
     assert viewer.stalled_since is None
+
+
+async def test_how_a_viewer_parted(world: World) -> None:
+    generation = await world.create(Script())
+    channel = generation.channel
+    lost, away, cut = (world.watch(channel, MemorySink()) for _ in range(3))
+    assert lost.parting is None
+    lost.close()
+    away.dismiss(1000)
+    cut.abort()
+    assert [viewer.parting for viewer in (lost, away, cut)] == ["lost", "sent_away", "lost"]
+    stays = world.watch(channel, MemorySink())
+    generation.cancel()
+    await channel.wait_end()
+    assert stays.parting == "finished"

@@ -21,8 +21,10 @@ ALERT = Alert("provider_down", "a", "share", 1.0, 0.5, "2026-01-01T00:00:00Z", N
 def whole() -> Bucket:
     bucket = Bucket()
     counts = bucket.counts
-    counts.started, counts.done, counts.failed, counts.attached, counts.left_early = 9, 6, 2, 11, 3
+    counts.started, counts.done, counts.failed, counts.attached, counts.drops = 9, 6, 2, 11, 3
     counts.chunks, counts.sent_bytes, counts.hedges = 40, 4000, 1
+    counts.retransmissions, counts.packets_lost = 5, 2
+    bucket.timings.rtt.add_all([0.002, 0.03])
     bucket.fail("provider_timeout", 2)
     bucket.timings.first_token.add_all([0.04, 0.2, 3.0])
     provider = bucket.provider("a")
@@ -73,6 +75,8 @@ async def test_every_figure_is_under_its_name() -> None:
         ("stream_bytes_total",): 4000, ("stream_latency_average_seconds",): 0.05, ("stream_errors_rate",): 0.25,
         ("headwater_streams", "streaming"): 2, ("headwater_streams_ended_total", "failed"): 2,
         ("headwater_stream_failures_total", "provider_timeout"): 2, ("headwater_connections_dropped_total",): 3,
+        ("headwater_connection_retransmissions_total",): 5, ("headwater_connection_packets_lost_total",): 2,
+        ("headwater_connection_rtt_seconds_bucket", "0.0025"): 1,
         ("headwater_route_events_total", "hedge"): 1, ("headwater_provider_calls_total", "a", "done"): 6,
         ("headwater_provider_circuit", "a", "half_open"): 1, ("headwater_provider_circuit", "a", "open"): 0,
         ("headwater_model_cost_total", 'm"\n', "EUR"): 0.5, ("headwater_log_failing",): 1,

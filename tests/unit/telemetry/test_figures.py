@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headwater.telemetry.bucket import Bucket
-from headwater.telemetry.figures import Now, ProviderState, StreamsNow, ViewersNow, summarize
+from headwater.telemetry.figures import Now, ProviderState, StreamsNow, Summary, ViewersNow, summarize
 
 from .test_bucket import bucket_of
 
@@ -58,3 +58,30 @@ def test_the_most_come_first_and_a_provider_of_the_past_has_no_state() -> None:
     assert [one.reason for one in told.reasons] == ["c", "a", "b"]
     [provider] = told.providers
     assert (provider.provider, provider.circuit, provider.running) == ("gone", None, None)
+
+
+def test_shares_of_connections_and_ends() -> None:
+    bucket = Bucket()
+    counts = bucket.counts
+    counts.done, counts.failed, counts.cancelled = 6, 1, 3
+    counts.attached, counts.resumed, counts.reset = 8, 1, 1
+    counts.chunks, counts.texts, counts.text_bytes = 9, 4, 30  # the others thought, or called tools
+    rates = summarize(bucket, at_ms=0, window_s=60, now=NOW, providers=[]).rates
+    assert (rates.completion_rate, rates.reconnection_rate, rates.mean_chunk_bytes) == (0.6, 0.25, 7.5)
+
+
+def test_the_network_is_told_where_it_was_measured_and_else_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = Bucket()
+    bucket.counts.retransmissions, bucket.counts.packets_lost = 3, 2
+
+    def told() -> Summary:
+        return summarize(bucket, at_ms=0, window_s=60, now=NOW, providers=[])
+
+    assert (told().totals.retransmissions, told().totals.packets_lost, told().durations.rtt.mean) == (None, None, None)
+    assert "no connection" in (told().network or "")
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert "Linux" in (told().network or "")
+    monkeypatch.undo()
+    bucket.timings.rtt.add_all([0.010, 0.030])
+    assert (told().totals.retransmissions, told().totals.packets_lost, told().network) == (3, 2, None)
+    assert (told().durations.rtt.min, told().durations.rtt.mean, told().durations.rtt.max) == (10.0, 20.0, 30.0)

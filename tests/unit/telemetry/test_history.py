@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from headwater.telemetry.history import FILE_NAME, History
+from headwater.telemetry.track import Recorded
 from headwater.telemetry.windows import Row
 
 
@@ -112,3 +113,49 @@ async def test_the_file_is_plain_sqlite(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT count(*) FROM minutes").fetchone() == (1,)
     connection.close()
+
+
+# ---------------------------------------------------------------------- ended streams
+
+
+def ended_at(end_ms: float) -> Recorded:
+    return Recorded(0.0, end_ms, 5000.0, True, "done", [b""])
+
+
+async def test_ended_streams_are_there_for_the_next_process(path: Path) -> None:
+    first = History(path)
+    assert await first.read_stream("a") is None
+    assert not path.exists()
+    await first.save_streams({"a": ended_at(1), "b": ended_at(2)}, keep=10, prune_before_ms=0)
+    await first.save_streams({"a": ended_at(3)}, keep=10, prune_before_ms=0)
+    await first.close()
+    second = History(path)
+    assert [await second.read_stream(name) for name in "abc"] == [ended_at(3), ended_at(2), None]
+    await second.close()
+
+
+async def test_the_oldest_streams_go_by_age_and_by_number(path: Path) -> None:
+    history = History(path)
+    await history.save_streams({str(at): ended_at(at) for at in range(10)}, keep=100, prune_before_ms=3)
+    assert [await history.read_stream(str(at)) is not None for at in range(5)] == [False, False, False, True, True]
+    await history.save_streams({"10": ended_at(10)}, keep=2, prune_before_ms=0)
+    assert [at for at in range(12) if await history.read_stream(str(at))] == [9, 10]
+    await history.close()
+
+
+async def test_without_a_path_no_stream_is_kept() -> None:
+    history = History(None)
+    await history.save_streams({"a": ended_at(1)}, keep=10, prune_before_ms=0)
+    assert await history.read_stream("a") is None
+    await history.close()
+
+
+async def test_a_file_of_an_earlier_release_gets_the_new_table(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE minutes (minute_ms INTEGER PRIMARY KEY, figures BLOB NOT NULL) STRICT")
+    connection.close()
+    history = History(path)
+    await history.save_streams({"a": ended_at(1)}, keep=10, prune_before_ms=0)
+    assert await history.read_stream("a") == ended_at(1)
+    await history.close()

@@ -35,7 +35,7 @@ class World:
             providers=self._states,
             clock_ms=lambda: self.now_ms,
         )
-        self.hub = Hub(MemoryLog(), SETTINGS, observer=self.monitor.recorder)
+        self.hub = Hub(MemoryLog(), SETTINGS, observer=self.monitor.recorder, clock_ms=lambda: self.now_ms)
 
     def _states(self) -> Sequence[ProviderState]:
         return self.providers
@@ -159,15 +159,15 @@ async def test_beyond_a_day_the_disk_is_asked(tmp_path: Path) -> None:
 async def test_drops_are_counted_over_an_hour_and_over_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "metrics.sqlite3"
     async with World(path, alert_drops_per_hour=4) as before:
-        before.monitor.recorder.bucket.counts.left_early = 3
+        before.monitor.recorder.bucket.counts.drops = 3
         await before.pass_s(61)
-        before.monitor.recorder.bucket.counts.left_early = 1
+        before.monitor.recorder.bucket.counts.drops = 1
         await before.pass_s(1)
         assert await before.monitor._drops(before.now_ms) == 4
     async with World(path, now_ms=before.now_ms + 1000, alert_drops_per_hour=4) as after:
         told: list[Alert] = []
         after.monitor.on_alert = told.append
-        after.monitor.recorder.bucket.counts.left_early = 1
+        after.monitor.recorder.bucket.counts.drops = 1
         await after.pass_s(1)
         await after.monitor.judge()
         await after.monitor.judge()
@@ -292,3 +292,39 @@ async def test_a_commit_that_hangs_is_seen() -> None:
         assert world.monitor.snapshot().log_lag_s >= 2.0
         await world.pass_s(61)
         assert world.monitor.snapshot().log_lag_s == 0.0
+
+
+async def test_a_streams_figures_are_had_while_it_runs_when_it_ended_and_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.sqlite3"
+    async with World(path) as world:
+        channel, _ = await world.hub.create(NewStream(), Steps((0, [Text("a")]), (0.05, [Text("bc")])))
+        assert (await world.monitor.recorded(channel.id)) is not None
+        await channel.wait_end()
+        await eventually(lambda: not world.monitor.recorder.streams)
+        told = await world.monitor.recorded(channel.id)
+        assert told is not None
+        assert (told.outcome, told.between(0, 1e15).slot.text_bytes) == ("done", 3)
+        await world.pass_s(61)
+        assert world.monitor.recorder.unsaved == {}
+    async with World(path) as again:
+        assert await again.monitor.recorded(channel.id) == told
+        assert await again.monitor.recorded("unknown") is None
+
+
+async def test_many_ended_streams_do_not_wait_for_the_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.telemetry.monitor.UNSAVED_STREAMS", 2)
+    async with World(tmp_path / "metrics.sqlite3") as world:
+        await world.say("a")
+        await world.pass_s(1)
+        assert len(world.monitor.recorder.unsaved) == 1
+        await world.say("b")
+        await world.pass_s(1)
+        assert world.monitor.recorder.unsaved == {}
+
+
+async def test_none_are_kept_where_none_shall_be(tmp_path: Path) -> None:
+    async with World(tmp_path / "metrics.sqlite3", metrics_keep_streams=0) as world:
+        await world.say("a")
+        [stream] = world.monitor.recorder.unsaved
+        await world.pass_s(61)
+        assert await world.history.read_stream(stream) is None

@@ -7,12 +7,13 @@ import asyncio
 import pytest
 
 from headwater.errors import LogUnavailable, ProviderTimeout, QueueFull
-from headwater.events import Done, Metadata, Reasoning, Start, Status, StreamId, Text
+from headwater.events import Done, Metadata, Reasoning, Start, Status, StreamId, Text, Usage
 from headwater.logs.memory import MemoryLog
-from headwater.streams import Channel, Hub, NewStream, StreamRecord, StreamSettings
+from headwater.streams import Channel, Ended, Hub, Network, NewStream, StreamRecord, StreamSettings
 from headwater.telemetry.bucket import Bucket
 from headwater.telemetry.calls import Place
 from headwater.telemetry.recorder import Recorder
+from headwater.telemetry.track import Recorded, Slot
 from tests.unit.streams.kit import FaultyLog, MemorySink, PlainEncoder, Script, eventually, store
 from tests.unit.streams.virtual_time import run_virtual
 
@@ -299,3 +300,124 @@ def test_nothing_of_an_ended_stream_is_held() -> None:
             assert channel.terminal == Done("stop")
 
     run_virtual(work())
+
+
+# ---------------------------------------------------------------------- one stream, for its connections
+
+
+class Wired(MemorySink):
+    """A sink whose connection is as the test says."""
+
+    def __init__(self, network: Network | None) -> None:
+        super().__init__()
+        self.known = network
+
+    def network(self) -> Network | None:
+        return self.known
+
+
+def whole(recorded: Recorded | None) -> Slot:
+    assert recorded is not None
+    return recorded.between(0, 1e15).slot
+
+
+async def test_a_stream_keeps_who_came_came_back_and_was_lost() -> None:
+    async with counted() as (hub, recorder):
+        script = Script()
+        channel, _ = await hub.create(NewStream(), script)
+        script.say("a", "b")
+        await eventually(lambda: channel.next_seq == 3)
+        lost = hub.attach(channel, PlainEncoder, MemorySink())
+        lost.close()
+        hub.attach(channel, PlainEncoder, MemorySink(), "1.2").dismiss(1)  # sent away: no drop
+        hub.attach(channel, PlainEncoder, MemorySink(), "9.9")
+        running = whole(recorder.recorded(channel.id))
+        assert (running.attached, running.returned, running.drops, running.texts) == (3, 2, 1, 2)
+        script.finish()
+        await channel.wait_end()
+        await eventually(lambda: not recorder.streams)
+        assert recorder.unsaved[channel.id].outcome == "done"
+        recorder.unsaved.clear()
+        # Who comes back for the rest after the end belongs to it, too.
+        late = hub.attach(await hub.open(StreamId(channel.id), owner=""), PlainEncoder, MemorySink(budget=1), "1.1")
+        late.close()
+        told = whole(recorder.recorded(channel.id))
+        assert (told.attached, told.returned, told.drops) == (4, 3, 2)
+        assert whole(recorder.unsaved[channel.id]) == told
+        counts = recorder.take(0).counts
+    assert (counts.attached, counts.resumed, counts.reset, counts.drops, counts.texts) == (4, 2, 1, 2, 2)
+    assert recorder.recorded("unknown") is None
+
+
+async def test_only_so_many_ended_streams_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.telemetry.recorder.MAX_REMEMBERED", 2)
+    async with counted() as (hub, recorder):
+        made = [await finished(hub, recorder, Steps((0, [Text("a")]))) for _ in range(3)]
+        assert [recorder.recorded(channel.id) is not None for channel in made] == [False, True, True]
+        assert len(recorder.unsaved) == 3
+
+
+def test_the_gaps_of_a_stream_are_its_own() -> None:
+    async def work() -> tuple[Recorded | None, Recorded | None]:
+        async with counted() as (hub, recorder):
+            fast = Steps(*[(0.01, [Text("a")])] * 10)
+            slow = Steps(*[(1.0, [Text("b"), Text("c")])] * 10)
+            first, _ = await hub.create(NewStream(), fast)
+            second, _ = await hub.create(NewStream(), slow)
+            for _ in range(12):
+                await asyncio.sleep(1)
+                recorder.sample()
+                recorder.take(0)
+            return recorder.recorded(first.id), recorder.recorded(second.id)
+
+    fast, slow = run_virtual(work())
+    assert whole(fast).gaps.largest == pytest.approx(0.01)
+    assert (whole(slow).gaps.count, whole(slow).texts) == (9, 20)
+    assert whole(slow).gaps.smallest == pytest.approx(1.0)
+    assert slow is not None
+    assert slow.end_ms - slow.began_ms == pytest.approx(10_000, abs=1)
+    begun = slow.between(slow.began_ms, slow.began_ms + 4_000)
+    assert (begun.slot.texts, begun.end_ms - begun.start_ms) == (8, 5_000)
+
+
+async def test_connections_are_looked_at_in_turn_and_when_they_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.telemetry.recorder.NETWORKS_A_SECOND", 2)
+    async with counted() as (hub, recorder):
+        script = Script()
+        channel, _ = await hub.create(NewStream(), script)
+        sinks = [Wired(Network(0.010, 1, 1)) for _ in range(4)] + [Wired(None)]
+        viewers = [hub.attach(channel, PlainEncoder, sink) for sink in sinks]
+        seconds = []
+        for _ in range(3):
+            script.say("a")
+            await eventually(lambda expected=channel.next_seq + 1: channel.next_seq == expected)
+            seconds.append(recorder.take(0))
+        for second in seconds:
+            assert second.timings.rtt.count <= 2
+        sinks[0].known = Network(0.030, 4, 2)
+        viewers[0].close()
+        last = recorder.take(0)
+        assert last.timings.rtt.largest == 0.030
+        merged = Bucket()
+        for second in (*seconds, last):
+            merged.merge(second)
+        for viewer in viewers[1:]:
+            viewer.close()
+        merged.merge(recorder.take(0))
+        slot = whole(recorder.recorded(channel.id))
+    # Each packet that was sent again counts once, however often its connection is looked at.
+    assert (merged.counts.retransmissions, merged.counts.packets_lost) == (4 + 3, 2 + 3)
+    assert (slot.retransmissions, slot.packets_lost, slot.rtt.count) == (7, 5, merged.timings.rtt.count)
+
+
+async def test_who_watches_what_is_not_recorded_is_counted_all_the_same() -> None:
+    log = MemoryLog()
+    ended = Ended("done", 5000, Usage(1, 2), "stop")
+    await store(log, StreamRecord(StreamId("old"), 0), [Start("old", "", 0), Text("a"), Done("stop")], ended=ended)
+    async with counted(log) as (hub, recorder):
+        channel = await hub.open(StreamId("old"), owner="")
+        hub.attach(channel, PlainEncoder, Wired(Network(0.001, 0, 0)))
+        await eventually(lambda: not recorder.viewers)
+        bucket = recorder.take(0)
+    assert (bucket.counts.attached, bucket.counts.drops, bucket.timings.rtt.count) == (1, 0, 1)
+    assert recorder.unsaved == {}

@@ -50,3 +50,11 @@ def test_a_step_without_measuring_is_null() -> None:
 def test_an_unknown_metric_is_told() -> None:
     with pytest.raises(KeyError):
         series_of([], ["nonsense"], at_ms=0, start_ms=0, window_s=1, step_s=1)
+
+
+@pytest.mark.parametrize("name", ["retransmissions", "packets_lost"])
+def test_of_a_network_that_nobody_measured_nothing_is_told(name: str) -> None:
+    bucket = bucket_of(3)
+    assert read(name, bucket) == [None]
+    bucket.timings.rtt.add(0.01)
+    assert read(name, bucket) == [getattr(bucket.counts, name)]

@@ -3,7 +3,7 @@
 import { type ReactNode, useMemo } from "react";
 import { type Language, useTranslate } from "../i18n";
 import { Chart, type Line } from "./Chart";
-import { formatBytesRate, formatCount, formatMs, formatRate } from "./format";
+import { formatBytesRate, formatCount, formatMs, formatRate, formatShare, formatSize } from "./format";
 import { usePolled } from "./polled";
 import type { TimeSeries } from "./shapes";
 import { type Key, texts } from "./texts";
@@ -48,6 +48,25 @@ const PANELS: readonly Panel[] = [
   {
     title: "chartEvents",
     metrics: { resumed: "resumed", retries: "retries", fallbacks: "fallbacks", continuations: "continuations" },
+    format: formatCount,
+    sums: true,
+  },
+  {
+    title: "chartRates",
+    hint: "chartRatesHint",
+    metrics: {
+      completion_rate: "completionLower",
+      error_rate: "errorLower",
+      reconnection_rate: "reconnectionLower",
+    },
+    format: formatShare,
+  },
+  { title: "chartDrops", metrics: { drops: "dropsLower", left_early: "leftLower" }, format: formatCount, sums: true },
+  { title: "meanChunk", metrics: { mean_chunk_bytes: "bytes" }, format: formatSize },
+  { title: "roundTrip", hint: "roundTripHint", metrics: { rtt_ms: null }, format: formatMs },
+  {
+    title: "retransmissions",
+    metrics: { retransmissions: "sentAgain", packets_lost: "lostLower" },
     format: formatCount,
     sums: true,
   },

@@ -2,9 +2,8 @@
 
 import { type ReactNode, useId, useState } from "react";
 import { useLanguage, useTranslate } from "../i18n";
-import { formatBytes } from "../i18n/format";
 import { Button } from "../ui/controls";
-import { formatClock, NOTHING } from "./format";
+import { formatClock, formatCount, formatMs, formatSize, NOTHING } from "./format";
 import { Panel, Rows } from "./Panels";
 import { usePolled } from "./polled";
 import type { Connection, ConnectionList } from "./shapes";
@@ -22,7 +21,7 @@ export function Connections(): ReactNode {
     <Panel title={t("connections")} wide>
       <FindStream onFind={setOpened} />
       {failed ? <p className="stale">{t("stale")}</p> : null}
-      {value && value.total > connections.length ? (
+      {value?.total && value.total > connections.length ? (
         <p className="quiet">{t("shownOf", { shown: connections.length, total: value.total })}</p>
       ) : null}
       {connections.length ? (
@@ -73,8 +72,12 @@ export function ConnectionRows({ connections, onOpen }: ConnectionRowsProps): Re
     t("client"),
     t("dialect"),
     t("sinceHead"),
+    { number: t("chunksHead") },
     { number: t("bytesHead") },
+    { number: t("latencyHead") },
     { number: t("lag") },
+    { number: t("roundTripHead") },
+    { number: t("sentAgainHead") },
     ...(onOpen ? [t("details")] : []),
   ];
   return (
@@ -89,12 +92,25 @@ export function ConnectionRows({ connections, onOpen }: ConnectionRowsProps): Re
           ) : null}
           <td className="client">
             {one.metadata.userAgent || NOTHING}
-            <small>{[one.metadata.ip, ...(one.resumed ? [t("cameBack")] : [])].filter(Boolean).join(" · ")}</small>
+            <small>
+              {[
+                one.clientId,
+                one.metadata.ip,
+                ...(one.resumed ? [t("cameBack")] : []),
+                ...(one.viewers === undefined ? [] : [t("carriedBy", { n: one.viewers })]),
+              ]
+                .filter(Boolean)
+                .join(" · ")}
+            </small>
           </td>
           <td>{one.dialect || NOTHING}</td>
           <td>{formatClock(one.metadata.connectedAt, language)}</td>
-          <td className="number">{formatBytes(one.metadata.bytesReceived, language)}</td>
-          <td className="number">{t("lagEvents", { n: one.lag })}</td>
+          <td className="number">{formatCount(one.metadata.chunksReceived, language)}</td>
+          <td className="number">{formatSize(one.metadata.bytesReceived, language)}</td>
+          <td className="number">{formatMs(one.metadata.averageLatency, language)}</td>
+          <td className="number">{one.lag === undefined ? NOTHING : t("lagEvents", { n: one.lag })}</td>
+          <td className="number">{formatMs(one.network?.rtt, language)}</td>
+          <td className="number">{formatCount(one.network?.retransmissions, language)}</td>
           {onOpen ? (
             <td>
               <Button aria-label={t("openStream", { id: one.streamId })} onClick={() => onOpen(one.streamId)}>

@@ -4,10 +4,19 @@ import type { ReactNode } from "react";
 import { useLanguage, useTranslate } from "../i18n";
 import { Dialog } from "../ui/Dialog";
 import { ConnectionRows } from "./Connections";
-import { formatClock, formatCount, formatMs, NOTHING } from "./format";
+import {
+  formatBytesRate,
+  formatClock,
+  formatCount,
+  formatMs,
+  formatRate,
+  formatShare,
+  formatSize,
+  NOTHING,
+} from "./format";
 import { Rows } from "./Panels";
 import { usePolled } from "./polled";
-import type { Mark, StreamTimeline } from "./shapes";
+import type { Mark, StreamMetrics, StreamTimeline } from "./shapes";
 import { texts } from "./texts";
 
 const EVERY_MS = 1000;
@@ -22,6 +31,7 @@ export function StreamDialog({ id, onClose }: { readonly id: string; readonly on
     <Dialog title={t("timeline", { id })} onClose={onClose} className="stream-dialog" testId="stream-dialog">
       <div className="dialog-body">
         {value ? <Whole stream={value} /> : <p className="quiet">{failed ? t("unknownStream") : t("loading")}</p>}
+        {value ? <Figures id={id} /> : null}
       </div>
     </Dialog>
   );
@@ -68,6 +78,61 @@ function Facts({ stream }: { readonly stream: StreamTimeline }): ReactNode {
         </div>
       ))}
     </dl>
+  );
+}
+
+/** What was measured of all who watched it, by the names of StreamMetrics. */
+function Figures({ id }: { readonly id: string }): ReactNode {
+  const { value } = usePolled<StreamMetrics>(`/v1/connections/${encodeURIComponent(id)}/metrics`, EVERY_MS);
+  return value ? <FiguresOf metrics={value} /> : null;
+}
+
+export function FiguresOf({ metrics }: { readonly metrics: StreamMetrics }): ReactNode {
+  const t = useTranslate(texts);
+  const language = useLanguage();
+  const { performance, quality, network } = metrics;
+  const { latency } = performance;
+  const ms = (value: number | null | undefined): string => formatMs(value, language);
+  const facts: [string, string][] = [
+    [t("chunksHead"), formatCount(performance.totalChunks, language)],
+    [t("bytesHead"), formatSize(performance.totalBytes, language)],
+    [t("meanChunk"), formatSize(performance.averageChunkSize, language)],
+    [t("chunksRate"), formatRate(performance.chunksPerSecond, language)],
+    [t("bytesRate"), formatBytesRate(performance.bytesPerSecond, language)],
+    [
+      t("chunkGap"),
+      latency
+        ? t("latencies", {
+            min: ms(latency.min),
+            average: ms(latency.average),
+            max: ms(latency.max),
+            p95: ms(latency.p95),
+            p99: ms(latency.p99),
+          })
+        : NOTHING,
+    ],
+    [t("completionRate"), formatShare(quality.completionRate, language)],
+    [t("errorRate"), formatShare(quality.errorRate, language)],
+    [t("reconnectionRate"), formatShare(quality.reconnectionRate, language)],
+    [t("took"), ms(quality.averageStreamDuration)],
+    [t("drops"), formatCount(network.connectionDrops, language)],
+    [t("roundTrip"), ms(network.averageRTT)],
+    [t("retransmissions"), formatCount(network.retransmissions, language)],
+    [t("lostHead"), formatCount(network.packetsLost, language)],
+  ];
+  return (
+    <section data-testid="stream-figures">
+      <h3>{t("figures")}</h3>
+      <dl className="facts">
+        {facts.map(([name, value]) => (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd>{value}</dd>
+          </div>
+        ))}
+      </dl>
+      {network.reason ? <p className="quiet">{network.reason}</p> : null}
+    </section>
   );
 }
 

@@ -3,7 +3,7 @@
 import type { ReactNode } from "react";
 import { useLanguage, useTranslate } from "../i18n";
 import { TARGETS } from "./Charts";
-import { formatBytesRate, formatCount, formatMs, formatRate, formatShare } from "./format";
+import { formatBytesRate, formatCount, formatMs, formatRate, formatShare, formatSize } from "./format";
 import type { Duration, Summary } from "./shapes";
 import { texts } from "./texts";
 
@@ -61,6 +61,58 @@ export function Tiles({ summary }: { readonly summary: Summary }): ReactNode {
           value={formatCount(totals.resumed, language)}
           more={t("ofViewers", { n: totals.viewers })}
         />
+        <Tile
+          name={t("completionRate")}
+          testId="completion-rate"
+          value={formatShare(rates.completion_rate, language)}
+          more={
+            ended + totals.cancelled
+              ? t("doneOf", { done: totals.done, ended: ended + totals.cancelled })
+              : t("noneYet")
+          }
+        />
+        <Tile
+          name={t("reconnectionRate")}
+          testId="reconnection-rate"
+          value={formatShare(rates.reconnection_rate, language)}
+          more={t("returnedOf", { returned: totals.resumed + totals.reset, n: totals.viewers })}
+        />
+        <Tile
+          name={t("drops")}
+          testId="drops"
+          value={formatCount(totals.drops, language)}
+          more={t("beforeTheEnd", { n: totals.left_early })}
+        />
+        <Tile
+          name={t("meanChunk")}
+          testId="mean-chunk"
+          value={formatSize(rates.mean_chunk_bytes, language)}
+          more={t("textChunks", { n: totals.texts })}
+        />
+        <Tile
+          name={t("roundTrip")}
+          testId="round-trip"
+          value={formatMs(durations.rtt.mean, language)}
+          unit={durations.rtt.mean === null ? undefined : t("mean")}
+          more={
+            durations.rtt.p95 === null
+              ? (summary.network ?? t("noneYet"))
+              : t("quantiles95", {
+                  p95: formatMs(durations.rtt.p95, language),
+                  p99: formatMs(durations.rtt.p99, language),
+                })
+          }
+        />
+        <Tile
+          name={t("retransmissions")}
+          testId="retransmissions"
+          value={formatCount(totals.retransmissions, language)}
+          more={
+            totals.packets_lost === null
+              ? (summary.network ?? t("noneYet"))
+              : t("packetsLost", { n: totals.packets_lost })
+          }
+        />
       </dl>
     </section>
   );
@@ -70,7 +122,7 @@ interface TileProps {
   readonly name: string;
   readonly testId: string;
   readonly value: string;
-  readonly unit?: string;
+  readonly unit?: string | undefined;
   readonly more?: ReactNode;
   readonly children?: ReactNode;
 }

@@ -26,6 +26,9 @@ export function formatBytesRate(value: number | null | undefined, language: Lang
   return value === null || value === undefined ? NOTHING : `${formatBytes(value, language)}/s`;
 }
 
+export const formatSize = (value: number | null | undefined, language: Language): string =>
+  value === null || value === undefined ? NOTHING : formatBytes(value, language);
+
 export const formatCount = (value: number | null | undefined, language: Language): string =>
   value === null || value === undefined ? NOTHING : value.toLocaleString(language);
 

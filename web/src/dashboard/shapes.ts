@@ -7,6 +7,7 @@ export interface Duration {
   readonly p95: number | null;
   readonly p99: number | null;
   readonly max: number | null;
+  readonly min: number | null;
 }
 
 export type Circuit = "closed" | "open" | "half_open";
@@ -63,9 +64,11 @@ export interface Summary {
       | "text_bytes"
       | "sent_bytes"
       | "prompt_tokens"
-      | "completion_tokens",
+      | "completion_tokens"
+      | "texts"
+      | "drops",
       number
-    >
+    > & { readonly retransmissions: number | null; readonly packets_lost: number | null }
   >;
   readonly rates: {
     readonly chunks_per_s: number | null;
@@ -73,16 +76,22 @@ export interface Summary {
     readonly tokens_per_s: number | null;
     readonly streams_per_s: number | null;
     readonly error_rate: number | null;
+    readonly completion_rate: number | null;
+    readonly reconnection_rate: number | null;
+    readonly mean_chunk_bytes: number | null;
   };
   readonly durations: {
     readonly setup: Duration;
     readonly first_token: Duration;
     readonly chunk_gap: Duration;
     readonly duration: Duration;
+    readonly rtt: Duration;
   };
   readonly reasons: readonly { readonly reason: string; readonly count: number }[];
   readonly providers: readonly ProviderFigures[];
   readonly models: readonly ModelFigures[];
+  /** Why nothing is known of the viewers' network; null: something is. */
+  readonly network: string | null;
 }
 
 export interface Alert {
@@ -125,21 +134,54 @@ export interface Connection {
   readonly provider: string;
   readonly model: string;
   readonly dialect: string;
-  readonly cursor: string | null;
-  readonly lag: number;
-  readonly resumed: boolean;
+  readonly clientId: string;
   readonly metadata: {
     readonly userAgent: string;
     readonly ip: string;
     readonly connectedAt: string;
     readonly lastActivity: string;
-    readonly bytesReceived: number;
+    readonly bytesReceived?: number;
+    readonly chunksReceived?: number;
+    readonly averageLatency?: number;
   };
+  /** Of one that was made below /streaming. */
+  readonly viewers?: number;
+  /** Of any other. */
+  readonly cursor?: string | null;
+  readonly lag?: number;
+  readonly resumed?: boolean;
+  readonly network?: { readonly rtt: number; readonly retransmissions: number };
 }
 
 export interface ConnectionList {
   readonly data: readonly Connection[];
-  readonly total: number;
+  readonly total: number | null;
+}
+
+export interface StreamMetrics {
+  readonly connectionId: string;
+  readonly period: { readonly start: string; readonly end: string };
+  readonly performance: {
+    readonly totalChunks: number;
+    readonly totalBytes: number;
+    readonly averageChunkSize?: number;
+    readonly chunksPerSecond?: number;
+    readonly bytesPerSecond?: number;
+    readonly latency?: Readonly<Record<"min" | "max" | "average" | "p95" | "p99", number | null>>;
+  };
+  readonly quality: {
+    readonly completionRate?: number;
+    readonly errorRate?: number;
+    readonly averageStreamDuration?: number;
+    readonly reconnectionRate?: number;
+  };
+  readonly network: {
+    readonly connectionDrops: number | null;
+    readonly packetsLost: number | null;
+    readonly retransmissions: number | null;
+    readonly averageRTT: number | null;
+    readonly reason?: string;
+  };
 }
 
 export interface Mark {

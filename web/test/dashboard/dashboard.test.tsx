@@ -3,12 +3,14 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { linesOf } from "../../src/dashboard/Charts";
 import { formatMs, formatShare, NOTHING } from "../../src/dashboard/format";
 import { type Live, watchFigures } from "../../src/dashboard/live";
-import type { Duration, Summary } from "../../src/dashboard/shapes";
+import { ConnectionRows } from "../../src/dashboard/Connections";
+import type { Connection, Duration, StreamMetrics, Summary } from "../../src/dashboard/shapes";
+import { FiguresOf } from "../../src/dashboard/StreamDialog";
 import { Tiles } from "../../src/dashboard/Tiles";
 import { setLanguage } from "../../src/i18n";
 
-const nothing: Duration = { count: 0, mean: null, p50: null, p95: null, p99: null, max: null };
-const summary = (durations: Partial<Summary["durations"]> = {}): Summary => ({
+const nothing: Duration = { count: 0, mean: null, p50: null, p95: null, p99: null, max: null, min: null };
+const summary = (durations: Partial<Summary["durations"]> = {}, more: Partial<Summary> = {}): Summary => ({
   at: "2026-01-01T00:00:00.000Z",
   window_s: 60,
   covered_s: 60,
@@ -35,12 +37,34 @@ const summary = (durations: Partial<Summary["durations"]> = {}): Summary => ({
     sent_bytes: 100,
     prompt_tokens: 1,
     completion_tokens: 1,
+    texts: 8,
+    drops: 1,
+    retransmissions: null,
+    packets_lost: null,
   },
-  rates: { chunks_per_s: 12.34, bytes_per_s: null, tokens_per_s: null, streams_per_s: 0, error_rate: 0.25 },
-  durations: { setup: nothing, first_token: nothing, chunk_gap: nothing, duration: nothing, ...durations },
+  rates: {
+    chunks_per_s: 12.34,
+    bytes_per_s: null,
+    tokens_per_s: null,
+    streams_per_s: 0,
+    error_rate: 0.25,
+    completion_rate: 0.75,
+    reconnection_rate: 0.4,
+    mean_chunk_bytes: 4.5,
+  },
+  durations: {
+    setup: nothing,
+    first_token: nothing,
+    chunk_gap: nothing,
+    duration: nothing,
+    rtt: nothing,
+    ...durations,
+  },
   reasons: [],
   providers: [],
   models: [],
+  network: "nobody measured it",
+  ...more,
 });
 
 afterEach(() => {
@@ -81,6 +105,85 @@ describe("tiles", () => {
     expect(screen.getByTestId("first-token").textContent).toContain("above the target of 500 ms");
     expect(screen.getByTestId("chunk-gap").textContent).not.toContain("above");
     expect(screen.getByTestId("setup").textContent).toContain(`${NOTHING}nothing measured`);
+  });
+});
+
+describe("figures of connections", () => {
+  const text = (testId: string): string => screen.getByTestId(testId).textContent ?? "";
+
+  it("are tiles, and say why where there are none", () => {
+    render(<Tiles summary={summary()} />);
+    expect(text("completion-rate")).toContain("75%3 of 4 streams");
+    expect(text("reconnection-rate")).toContain("40%2 of 5 viewers came back");
+    expect(text("drops")).toContain("10 left before the end");
+    expect(text("mean-chunk")).toContain("8 chunks of text");
+    expect(text("round-trip")).toContain(`${NOTHING}nobody measured it`);
+    expect(text("retransmissions")).toContain(`${NOTHING}nobody measured it`);
+  });
+
+  it("show the network where it is measured", () => {
+    const totals = { ...summary().totals, retransmissions: 7, packets_lost: 2 };
+    const rtt = { ...nothing, count: 3, mean: 12.5, p95: 20, p99: 30 };
+    render(<Tiles summary={summary({ rtt }, { network: null, totals })} />);
+    expect(text("round-trip")).toContain("13 ms mean");
+    expect(text("round-trip")).toContain("p95 20 ms · p99 30 ms");
+    expect(text("retransmissions")).toContain("72 of them lost");
+  });
+
+  const connection: Connection = {
+    id: "01a21bcf-d66a-v1",
+    streamId: "01a21bcf-d66a-7000-8000-000000000000",
+    status: "streaming",
+    provider: "p",
+    model: "m",
+    dialect: "events",
+    clientId: "tab-1",
+    metadata: {
+      userAgent: "curl/8",
+      ip: "10.0.0.7",
+      connectedAt: "2026-01-01T00:00:00.000Z",
+      lastActivity: "2026-01-01T00:00:01.000Z",
+      bytesReceived: 2048,
+      chunksReceived: 17,
+      averageLatency: 40,
+    },
+    lag: 2,
+    resumed: true,
+    network: { rtt: 12.5, retransmissions: 3 },
+  };
+
+  it("stand in the row of each", () => {
+    render(<ConnectionRows connections={[connection]} />);
+    const row = text("connection");
+    for (const told of ["curl/8", "tab-1 · 10.0.0.7 · came back", "17", "2 kB", "40 ms", "2 events", "13 ms", "3"]) {
+      expect(row).toContain(told);
+    }
+  });
+
+  it("are a dash in the row of one that nobody carries", () => {
+    const { lag: _lag, resumed: _resumed, network: _network, ...made } = connection;
+    const { userAgent, ip, connectedAt, lastActivity } = made.metadata;
+    const bare = { userAgent, ip, connectedAt, lastActivity };
+    render(<ConnectionRows connections={[{ ...made, viewers: 0, metadata: bare }]} />);
+    const cells = within(screen.getByTestId("connection")).getAllByRole("cell");
+    expect(cells.slice(-6).map((cell) => cell.textContent)).toEqual(Array.from({ length: 6 }, () => NOTHING));
+    expect(text("connection")).toContain("0 clients");
+  });
+
+  it("are told of one stream by the names of the reference", () => {
+    const latency = { min: 1, max: 80, average: 20, p95: 70, p99: 79 };
+    const metrics: StreamMetrics = {
+      connectionId: "s",
+      period: { start: "2026-01-01T00:00:00.000Z", end: "2026-01-01T00:00:10.000Z" },
+      performance: { totalChunks: 24, totalBytes: 240, averageChunkSize: 10, chunksPerSecond: 2.4, latency },
+      quality: { reconnectionRate: 0.5 },
+      network: { connectionDrops: 2, packetsLost: null, retransmissions: null, averageRTT: null, reason: "no reason" },
+    };
+    render(<FiguresOf metrics={metrics} />);
+    const told = text("stream-figures");
+    for (const one of ["24", "1 ms to 80 ms, mean 20 ms, p95 70 ms, p99 79 ms", "50%", "no reason"]) {
+      expect(told).toContain(one);
+    }
   });
 });
 
