@@ -74,6 +74,7 @@ class Reader:
     async def open(self, path: str = "/") -> Page:
         page = await self.context.new_page()
         await page.goto(f"{self.url}{path}")
+        await page.locator(".shell").wait_for(state="detached")  # the program has taken its place
         return page
 
     def _said(self, message: ConsoleMessage) -> None:
@@ -124,9 +125,12 @@ async def check_accessible(page: Page, within: str = "html") -> None:
     assert not told, "\n".join(told)
 
 
-async def shoot(page: Page, name: str) -> None:
-    """A picture for the documentation, where it is asked for: `SCREENSHOTS=1 make test PYTEST_ARGS=tests/e2e`."""
+async def shoot(page: Page, name: str, *, whole: bool = False) -> None:
+    """A picture for the documentation, where it is asked for: `SCREENSHOTS=1 make test PYTEST_ARGS=tests/e2e`.
+
+    `whole`: with what has to be scrolled to.
+    """
     if os.environ.get("SCREENSHOTS"):
         SHOTS.mkdir(parents=True, exist_ok=True)
         path = Path(SHOTS, f"{name}.png")
-        await page.screenshot(path=path, animations="disabled", caret="hide")
+        await page.screenshot(path=path, animations="disabled", caret="hide", full_page=whole)

@@ -21,15 +21,22 @@ _CATEGORIES = ["toplevel", "devtools.timeline"]
 _TASK, _FRAME = "ThreadControllerImpl::RunTask", "FireAnimationFrame"
 _PARTS = {"FireAnimationFrame": "script", "UpdateLayoutTree": "style", "Layout": "layout", "Paint": "paint"}
 _READ_BYTES = 1 << 20
+_TOLD = 6
+# The task itself, and the parts of garbage collections, which are told as a whole.
+_ASIDE = (_TASK, "V8.GC")
 
 
 class Frames(NamedTuple):
-    """`tasks_ms`: processor time of each task, `gaps_ms`: between frames, `parts_s`: where the time went."""
+    """`tasks_ms`: processor time of each task, `gaps_ms`: between frames, `parts_s`: where the time went.
+
+    `long_tasks`: what each task that made a frame late consisted of.
+    """
 
     tasks_ms: list[float]
     gaps_ms: list[float]
     parts_s: dict[str, float]
     heap_mb: float
+    long_tasks: list[str]
 
     def __str__(self) -> str:
         tasks, gaps = sorted(self.tasks_ms), sorted(self.gaps_ms)
@@ -39,7 +46,7 @@ class Frames(NamedTuple):
             f"({sum(tasks) / 1000:.1f} s in all: {parts}); "
             f"frames {len(gaps)}, gap p99 {_at(gaps, 0.99):.0f} ms, longest {gaps[-1] if gaps else 0:.0f} ms, "
             f"{_over(gaps)} over {FRAME_MS:.0f} ms; heap {self.heap_mb:.0f} MB"
-        )
+        ) + "".join(f"\n  {task}" for task in self.long_tasks)
 
 
 def _over(values: list[float]) -> int:
@@ -104,4 +111,26 @@ def figures(events: list[dict[str, Any]], heap_mb: float) -> Frames:
         gaps_ms=[after - before for before, after in pairwise(starts)],
         parts_s=dict(parts),
         heap_mb=heap_mb,
+        long_tasks=[_described(span, spans) for span in spans if span["name"] == _TASK and _ms(span) > FRAME_MS],
     )
+
+
+def _ms(span: dict[str, Any]) -> float:
+    """On the processor."""
+    taken: float = span.get("tdur", 0) / 1000
+    return taken
+
+
+def _described(task: dict[str, Any], spans: list[dict[str, Any]]) -> str:
+    """Its length, and the longest of what ran within it, with the script where there was one."""
+    end = task["ts"] + task["dur"]
+    within = [
+        span for span in spans
+        if task["ts"] <= span["ts"] and span["ts"] + span["dur"] <= end and not span["name"].startswith(_ASIDE)
+    ]  # fmt: skip
+    told = []
+    for span in sorted(within, key=_ms, reverse=True)[:_TOLD]:
+        data = span.get("args", {}).get("data", {})
+        where = f" {data.get('functionName', '')}@{data.get('url', '')[-40:]}" if "url" in data else ""
+        told.append(f"{span['name']}{where} {_ms(span):.0f}")
+    return f"{_ms(task):.0f} ms: {', '.join(told)}"

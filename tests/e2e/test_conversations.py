@@ -43,6 +43,7 @@ async def test_the_list_finds_renames_exports_and_deletes(converse: Converse) ->
     await search.fill("osprey")
     await expect(chat.threads.first).to_contain_text("Ospreys")
     await check_accessible(chat.page)
+    await shoot(chat.page, "search")
     await search.fill("nothing that anybody wrote")
     await expect(chat.threads).to_have_count(0)
     await search.fill("")
@@ -51,6 +52,8 @@ async def test_the_list_finds_renames_exports_and_deletes(converse: Converse) ->
     await chat.item("Ospreys").get_by_role("button", name="Actions for").click()
     await chat.page.get_by_role("menuitem", name="Delete").click()
     await expect(chat.item("Ospreys")).to_have_count(0)
+    await expect(chat.page.get_by_role("button", name="Undo")).to_be_visible()
+    await shoot(chat.page, "deleted")
     await chat.page.get_by_role("button", name="Undo").click()
     await expect(chat.item("Ospreys")).to_be_visible()
 
@@ -66,6 +69,7 @@ async def test_editing_and_asking_again_make_branches(converse: Converse) -> Non
     await expect(field).to_have_value("What is an orchard?")
     await field.fill("What is a meadow?")
     await check_accessible(chat.page)
+    await shoot(chat.page, "editing")
     await field.press("Enter")
     await chat.has(second.answer())
     await expect(chat.questions).to_have_count(1)
@@ -88,6 +92,64 @@ async def test_editing_and_asking_again_make_branches(converse: Converse) -> Non
     # Which branch is shown is the conversation's affair, not the tab's.
     await chat.page.reload()
     await chat.has(second.answer())
+
+
+async def test_a_hit_of_the_search_is_shown_on_its_own_branch(converse: Converse) -> None:
+    chat = await converse()
+    first = await chat.ask("Who was the keeper at Gannet Rock?", tokens=30, seed=11)
+    await chat.has(first.answer())
+    second = chat.answers_to("Who was the pilot at Gannet Rock?", tokens=30, seed=12)
+    await chat.page.get_by_test_id("edit-button").click()
+    await chat.page.get_by_label("Edit your message").fill("Who was the pilot at Gannet Rock?")
+    await chat.page.get_by_label("Edit your message").press("Enter")
+    await chat.has(second.answer())
+    third = await chat.ask("And after that?", tokens=900, batch=50, seed=13)
+    await chat.has(third.answer())
+    await chat.page.get_by_test_id("new-thread").click()
+
+    search = chat.page.get_by_test_id("thread-search")
+    hits = chat.threads.locator("a[href*='/m/']")
+    await search.fill("keeper Gannet")
+    await hits.filter(has_text="keeper").first.click()
+    await expect(chat.questions).to_have_text([re.compile("keeper at Gannet Rock")])
+    await chat.has(first.answer())
+    await search.fill("pilot Gannet")
+    await hits.filter(has_text="pilot").first.click()
+    await expect(chat.questions.first).to_contain_text("pilot at Gannet Rock")
+    await expect(chat.questions.first).to_be_in_viewport()
+    # Where a hit has led, the reader may go on.
+    await chat.page.get_by_test_id("branch-prev").first.click()
+    await chat.has(first.answer())
+
+
+async def test_a_message_is_deleted_with_what_follows_it(converse: Converse) -> None:
+    chat = await converse()
+    first = await chat.ask("What stays of this?", tokens=12, seed=21)
+    await chat.has(first.answer())
+    await chat.has((await chat.ask("And what of this?", tokens=12, seed=22)).answer())
+    dialog = chat.page.get_by_test_id("delete-dialog")
+    await chat.questions.last.get_by_test_id("delete-button").click()
+    await expect(dialog).to_be_visible()
+    await check_accessible(chat.page)
+    await shoot(chat.page, "delete")
+    await dialog.get_by_role("button", name="Keep it").click()
+    await expect(dialog).to_have_count(0)
+    await expect(chat.questions.last).to_contain_text("And what of this?")
+
+    await chat.questions.last.get_by_test_id("delete-button").click()
+    await dialog.get_by_role("button", name="Delete").click()
+    await chat.has(first.answer())
+    await chat.page.reload()
+    await chat.has(first.answer())
+    await expect(chat.questions).to_have_text([re.compile("What stays of this")])
+
+    await chat.answer.get_by_test_id("delete-button").click()
+    await dialog.get_by_role("button", name="Delete").click()
+    await expect(chat.answers).to_have_count(0)
+    await expect(chat.questions).to_have_count(1)
+    await chat.questions.last.get_by_test_id("delete-button").click()
+    await dialog.get_by_role("button", name="Delete").click()
+    await expect(chat.page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
 
 
 async def test_a_draft_is_kept(converse: Converse) -> None:
@@ -126,6 +188,7 @@ async def test_a_document_that_cannot_be_read_says_why(converse: Converse) -> No
     attachment = chat.page.get_by_test_id("attachment")
     await expect(attachment).to_contain_text("Not read")
     await check_accessible(chat.page)
+    await shoot(chat.page, "attachment-failed")
     await attachment.get_by_role("button", name="Remove archive.zip").click()
     await expect(attachment).to_have_count(0)
 
@@ -169,6 +232,7 @@ async def test_a_question_that_did_not_get_through_is_kept(converse: Converse, u
     await chat.input.fill("Do not lose this.")
     await chat.send.click()
     await expect(chat.questions.last).to_contain_text("Do not lose this.")
+    await shoot(chat.page, "sending")
     await chat.reader.context.unroute("**/v1/threads/*/messages", away)
     retry = chat.page.locator(".error-status").get_by_role("button", name="Try again")
     await expect(retry.or_(chat.page.locator("[data-last] .assistant-message"))).to_be_visible()

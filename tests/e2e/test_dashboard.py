@@ -38,7 +38,7 @@ MODEL = "first/fake-1"
 
 pytestmark = pytest.mark.timeout(180)
 FIRST_LOAD_BYTES = 200 * 1024
-CHARTS = 13
+CHARTS = 15
 SOME_OF_ALL, NOT_ALL = re.compile(r"^[1-9]\d*(\.\d)?%$"), re.compile(r"^\d{1,2}(\.\d)?%$")
 
 
@@ -77,7 +77,9 @@ def figure(page: Page, name: str) -> Any:
 async def test_a_stream_is_seen_to_come_and_go(visit: Visit, measured: Served, client: httpx.AsyncClient) -> None:
     page = await opened(visit, measured.url)
     await expect(figure(page, "active-streams")).to_have_text("0")
-    stream = await begin(client, measured.url, prompt(tokens=40, fault="hang_mid", fault_after=30), model=MODEL)
+    stream = await begin(
+        client, measured.url, prompt(tokens=40, delay_ms=30, fault="hang_mid", fault_after=30), model=MODEL
+    )
     watcher = Watcher(measured.url, stream)
     # Not so many events: pieces that are there already come as one.
     await watcher.read(client, until=lambda seen: bool(seen.text))
@@ -136,6 +138,7 @@ async def test_what_went_wrong_is_told_by_reason_provider_and_model(
     await expect(page.get_by_test_id("provider-first")).to_contain_text("closed")
     await expect(page.get_by_test_id("model-house")).to_contain_text("€")
     await expect(figure(page, "error-rate")).not_to_have_text("0%")
+    await shoot(page, "dashboard-failures", whole=True)
 
 
 @pytest.mark.parametrize(
@@ -160,6 +163,7 @@ async def test_everybody_can_read_it(
     await page.locator("figure summary").first.click()
     await expect(page.locator("figure table").first).to_be_visible()
     await check_accessible(page)
+    await page.evaluate("scrollTo(0, 0)")
     wider = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wider <= 0
     await shoot(page, name)
@@ -182,6 +186,7 @@ async def test_it_comes_back_after_a_restart(visit: Visit, measured: Served) -> 
     await expect(state).to_have_class("live open")
     await measured.kill()
     await expect(state).to_have_text("Reconnecting")
+    await shoot(page, "dashboard-reconnecting")
     await measured.start()
     await expect(state).to_have_text("Live")
 
@@ -201,6 +206,7 @@ async def test_it_is_for_administrators(
         await expect(page.get_by_role("alert")).to_contain_text("Figures are for administrators.")
         await expect(dialog).to_have_count(0)
         await check_accessible(page)
+        await shoot(page, "dashboard-refused")
         await page.get_by_role("button", name="Use another key").click()
         await dialog.get_by_role("textbox").fill("admins-key")
         await page.keyboard.press("Enter")
@@ -217,6 +223,7 @@ async def test_a_server_that_does_not_count_says_so(
         reader.expect("Failed to load resource")
         page = await reader.open("/dashboard")
         await expect(page.get_by_role("alert")).to_contain_text("does not count")
+        await shoot(page, "dashboard-off")
 
 
 async def test_it_loads_little_and_asks_nobody_else(visit: Visit, measured: Served) -> None:

@@ -17,28 +17,9 @@ from tests.upstream import Upstream
 from .chat import Chat
 from .conftest import Converse, Visit
 from .frames import traced
+from .texts import PART, long_answer
 
 MESSAGES = 1_000
-TOKENS = 50_000
-# Of each: about 4 characters a token.
-PART = """\
-## Part {n}
-
-The stream of answer {n} is kept, so a reader who *lost* it finds **all** of it again, `after` any cursor.
-
-- one item of part {n}
-- and another, with [a link](https://example.com/{n})
-
-```python
-def part_{n}(value: int) -> int:
-    return value * {n}  # as told above
-```
-
-| n | square |
-|--:|---:|
-| {n} | ${n}^2$ |
-
-"""
 
 _WATCH = """() => {
   const watch = { finished: new Set(), touched: [], seen: 0 };
@@ -66,6 +47,18 @@ _WATCHED = """() => ({
 })"""
 
 
+# How many blocks came at once, each time that some did.
+_COUNT = """addEventListener("DOMContentLoaded", () => {
+  window.came = [];
+  let before = 0;
+  new MutationObserver(() => {
+    const now = document.querySelectorAll(".md-blocks > *").length;
+    if (now !== before) came.push(now - before);
+    before = now;
+  }).observe(document.body, { subtree: true, childList: true });
+})"""
+
+
 async def nodes(page: Page, selector: str = "*") -> int:
     found: int = await page.locator(selector).count()
     return found
@@ -75,15 +68,6 @@ async def is_done(chat: Chat, part: str) -> None:
     """The answer that says `part`. Not by `expect`: what it notes of the page each time it looks takes page time."""
     done = chat.page.locator('.assistant-message[data-status="done"]')
     await done.filter(has_text=part).last.wait_for(timeout=200_000)
-
-
-def long_answer() -> str:
-    parts: list[str] = []
-    length = 0
-    while length < TOKENS * 4:
-        parts.append(PART.format(n=len(parts)))
-        length += len(parts[-1])
-    return "".join(parts)
 
 
 @pytest.mark.timeout(240)
@@ -108,6 +92,18 @@ async def test_an_answer_of_fifty_thousand_tokens_is_rendered_once(converse: Con
     assert await answer.locator("table").count() == parts
     # Coloured is only what is near: three screens hold a dozen of these parts.
     assert await answer.locator(".md-run span").count() < 60 * 10
+
+    # Opened again, it comes by pieces, so that the page stays quick.
+    page = await chat.reader.context.new_page()
+    await page.add_init_script(_COUNT)
+    async with traced(page) as frames:
+        await page.goto(chat.page.url)
+        await page.locator('.assistant-message[data-status="done"] .md:not(.md-filling)').wait_for()
+    print(f"\n50,000 tokens, opened: {frames[0]}")  # noqa: T201 - the figures of the trace
+    assert await page.locator(".assistant-message h4").count() == parts
+    came: list[int] = await page.evaluate("window.came")
+    assert sum(came) >= parts * 5 - 5
+    assert max(came) * 10 < sum(came)
 
 
 @pytest.mark.timeout(240)

@@ -107,6 +107,58 @@ async def test_a_killed_server_comes_back_and_goes_on(converse: Converse, upstre
         await shoot(chat.page, "restarted")
 
 
+# Until the browser keeps a text that begins so (white space aside), and the files of what shows it.
+_KEPT = """async (part) => {
+  const database = await new Promise((resolve) => {
+    indexedDB.open("headwater").onsuccess = (event) => resolve(event.target.result);
+  });
+  const isKept = async () => {
+    const all = database.transaction("conversations").objectStore("conversations").getAll();
+    const kept = await new Promise((resolve) => (all.onsuccess = () => resolve(all.result)));
+    const texts = kept.flatMap(({ messages }) => messages.map(({ content }) => content.replace(/\\s/g, "")));
+    const files = await (await caches.open("headwater-page-1")).keys();
+    return files.some(({ url }) => url.includes("MessageList")) && texts.some((text) => text.startsWith(part));
+  };
+  while (!(await isKept())) await new Promise((resolve) => setTimeout(resolve, 100));
+  database.close();
+}"""
+
+
+async def test_without_a_server_the_page_opens_and_goes_on_when_there_is_one(
+    converse: Converse, upstream: Upstream, tmp_path: Path
+) -> None:
+    async with Served(tmp_path, flags=going_on(tmp_path, upstream)) as server:
+        chat = await converse(url=server.url)
+        chat.reader.expect(NETWORK)
+        read = await chat.ask("What was read before?", text="That the ferry leaves at 07:40 and at 16:10.")
+        await chat.has(read.answer())
+        script = await chat.ask("And what is written now?", text=TUNNEL, delay_ms=1, gated=True)
+        upstream.let(script.key, 30)
+        part = "".join(script.pieces()[:25])
+        await chat.shows(part)
+        await chat.page.evaluate(_KEPT, "".join(part.split()))
+
+        await server.stop()
+        await expect(chat.banner).to_be_visible()
+        await chat.page.reload()
+        await expect(chat.banner).to_contain_text("cannot be reached")
+        await expect(chat.answers.first.locator(".md")).to_have_text(words(read.answer()))
+        await chat.shows(part)
+        await expect(chat.answer.locator(".live-status")).to_contain_text("Waiting for the connection")
+        await check_accessible(chat.page)
+        await shoot(chat.page, "without-a-server")
+        # Something else can be read meanwhile, and what is asked is kept.
+        await chat.page.get_by_test_id("new-thread").click()
+        await chat.item("What was read before").get_by_role("link").click()
+        await chat.shows(part)
+
+        await server.start()
+        upstream.let(script.key)
+        await chat.has(script.answer())
+        await expect(chat.banner).to_have_count(0)
+        assert await stored(server, chat) == script.answer()
+
+
 async def test_an_answer_that_nobody_goes_on_with_keeps_its_part(
     converse: Converse, upstream: Upstream, tmp_path: Path
 ) -> None:

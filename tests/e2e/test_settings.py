@@ -45,6 +45,11 @@ async def test_settings_are_kept_and_reach_the_model(converse: Converse, upstrea
     upstream.let(script.key, 20)
     await expect(chat.answer).to_contain_text("shown when it is whole")
     await expect(chat.answer.locator(".md")).to_have_count(0)
+    # How long it may get is known after a reload, too.
+    await expect(chat.answer.get_by_role("progressbar")).to_have_attribute("max", "77")
+    await chat.page.reload()
+    await expect(chat.answer.get_by_role("progressbar")).to_have_attribute("max", "77")
+    await shoot(chat.page, "not-streaming")
     upstream.let(script.key)
     await chat.has(script.answer())
     asked = next(each.body for each in reversed(upstream.requests) if each.key == script.key)

@@ -36,6 +36,10 @@ async def test_a_question_is_answered_word_by_word(converse: Converse, upstream:
     await expect(chat.send).to_be_visible()
     await check_accessible(chat.page)
     await shoot(chat.page, "answered")
+    figures = await chat.answer.locator(".usage").inner_text()
+    await chat.page.reload()
+    await expect(chat.answer.locator(".usage")).to_be_visible()
+    assert await chat.answer.locator(".usage").inner_text() == figures
 
 
 async def test_code_is_highlighted_and_copied(converse: Converse) -> None:
@@ -109,6 +113,17 @@ async def test_thoughts_and_tool_calls_are_folded_away(converse: Converse, upstr
     await expect(call).to_contain_text("Alder Quay")
     await check_accessible(chat.page)
     await shoot(chat.page, "reasoning")
+    # What was opened stays so: when the next question is asked, and when it was out of sight.
+    await chat.has((await chat.ask("And what will it be tomorrow?", tokens=900, batch=50)).answer())
+    await chat.log.hover()
+    await chat.page.mouse.wheel(0, 200_000)
+    await expect(chat.page.get_by_test_id("reasoning")).to_have_count(0)
+    await chat.page.mouse.wheel(0, -200_000)
+    first = chat.answers.first
+    await expect(first.get_by_test_id("reasoning")).to_have_attribute("open", "")
+    await expect(first.get_by_test_id("tool-call")).to_have_attribute("open", "")
+    await first.get_by_test_id("tool-call").locator("summary").click()
+    await expect(first.get_by_test_id("tool-call")).not_to_have_attribute("open", "")
 
 
 async def test_the_reader_may_scroll_up_while_it_streams(converse: Converse, upstream: Upstream) -> None:
@@ -153,6 +168,7 @@ async def test_waiting_never_looks_like_being_stuck(converse: Converse, upstream
     # The time goes on, though nothing comes.
     await expect(status).to_contain_text("1 s")
     await expect(status).to_contain_text("2 s")
+    await shoot(chat.page, "waiting")
     upstream.let(script.key)
     await chat.has(script.answer())
     await expect(status).to_have_count(0)

@@ -50,3 +50,33 @@ TUNNEL = (
     " days the stokers lay down on the floor of the engine, where there was some air left. Today the train needs nine"
     " minutes, the lights go on, and whoever is on the telephone says the same sentence, that there is a tunnel coming."
 )
+
+# Of long answers.
+PART = """\
+## Part {n}
+
+The stream of answer {n} is kept, so a reader who *lost* it finds **all** of it again, `after` any cursor.
+
+- one item of part {n}
+- and another, with [a link](https://example.com/{n})
+
+```python
+def part_{n}(value: int) -> int:
+    return value * {n}  # as told above
+```
+
+| n | square |
+|--:|---:|
+| {n} | ${n}^2$ |
+
+"""
+
+
+def long_answer(tokens: int = 50_000) -> str:
+    """About 4 characters a token."""
+    parts: list[str] = []
+    length = 0
+    while length < tokens * 4:
+        parts.append(PART.format(n=len(parts)))
+        length += len(parts[-1])
+    return "".join(parts)

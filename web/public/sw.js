@@ -26,7 +26,7 @@ self.addEventListener("fetch", (event) => {
   else if (pathname.startsWith(`${BASE.pathname}assets/`)) event.respondWith(kept(request));
 });
 
-/** What the page has loaded before this worker was there: it tells. */
+/** What the page has loaded, be it before this worker was there: it tells. */
 self.addEventListener("message", (event) => {
   if (event.data?.kind === "loaded") event.waitUntil(Promise.all(event.data.files.filter(isFile).map(kept)));
 });

@@ -4,7 +4,7 @@ import { keyStore } from "./api/key";
 import { call, noteFailure } from "./api/server";
 import { Announcer } from "./chat/Announcer";
 import { ChatPage } from "./chat/ChatPage";
-import { JUMP } from "./chat/MessageList";
+import { JUMP } from "./chat/events";
 import type { ComposerHandle } from "./composer/Composer";
 import { useTranslate } from "./i18n";
 import { texts } from "./i18n/texts";

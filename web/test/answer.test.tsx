@@ -1,8 +1,10 @@
-import { cleanup, render, screen, within } from "@testing-library/react";
-import { afterEach, describe, expect, it } from "vitest";
+import { act, cleanup, fireEvent, render, screen, within } from "@testing-library/react";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import * as api from "../src/api/conversations";
 import { Answer } from "../src/chat/Answer";
 import { setLanguage } from "../src/i18n";
 import { setPreferences } from "../src/settings/preferences";
+import { notices } from "../src/store/notices";
 import { message } from "./make";
 
 const answer = (fields: Parameters<typeof message>[0]) =>
@@ -63,5 +65,48 @@ describe("Answer", () => {
     setLanguage("fr");
     const { container } = render(<Answer message={answer({ status: "cancelled" })} />);
     expect(container.textContent).toContain("Réponse annulée");
+  });
+});
+
+describe("what is folded away", () => {
+  const shown = answer({ id: "folded", reasoning: "The moon pulls." });
+  const thoughts = (): HTMLDetailsElement => screen.getByTestId<HTMLDetailsElement>("reasoning");
+  const toggle = (open: boolean): void => {
+    act(() => {
+      thoughts().open = open;
+      thoughts().dispatchEvent(new Event("toggle"));
+    });
+  };
+
+  it("stays open when its answer comes again, until the reader closes it", () => {
+    const first = render(<Answer message={shown} />);
+    toggle(true);
+    expect(thoughts().textContent).toContain("The moon pulls.");
+    first.unmount();
+    render(<Answer message={shown} />);
+    expect(thoughts().open).toBe(true);
+    toggle(false);
+    expect(thoughts().textContent).not.toContain("The moon pulls.");
+  });
+
+  it("is of one answer", () => {
+    render(<Answer message={answer({ id: "another", reasoning: "It does." })} />);
+    expect(thoughts().open).toBe(false);
+  });
+});
+
+describe("deleting", () => {
+  it("is asked for again, and told where it failed", async () => {
+    const remove = vi.spyOn(api, "deleteMessage").mockRejectedValue(new TypeError("network"));
+    render(<Answer message={answer({ id: "gone" })} />);
+    const press = (name: string): boolean => fireEvent.click(screen.getByRole("button", { name }));
+    press("Delete this message");
+    press("Keep it");
+    expect(screen.queryByTestId("delete-dialog")).toBeNull();
+    expect(remove).not.toHaveBeenCalled();
+    press("Delete this message");
+    press("Delete");
+    expect(remove).toHaveBeenCalledExactlyOnceWith("gone");
+    await vi.waitFor(() => expect(notices.getState().notices.at(-1)?.text).toContain("cannot be reached"));
   });
 });

@@ -1,10 +1,13 @@
-import { HeadwaterError } from "headwater";
-import { beforeEach, describe, expect, it, type MockInstance, vi } from "vitest";
+import { type AnswerState, emptyAnswer, HeadwaterError } from "headwater";
+import { afterEach, beforeEach, describe, expect, it, type MockInstance, vi } from "vitest";
 import { client } from "../src/api/server";
+import { answers } from "../src/store/answers";
+import { boundOf, dropBound, keepBound } from "../src/store/bounds";
 import { readConversation, saveConversation } from "../src/store/cache";
 import * as store from "../src/store/conversations";
 import { ask, bodyOf, place, retry } from "../src/store/asking";
 import { setPreferences } from "../src/settings/preferences";
+import { writeSetting } from "../src/settings/stored";
 import { message, path, thread } from "./make";
 
 let request: MockInstance<typeof client.request>;
@@ -147,5 +150,111 @@ describe("asking", () => {
     store.change("t1", () => ({ messages: path(4), hasMore: false, origin: "server" }));
     place("t1", message({ id: "q", parent_id: null }), message({ id: "a", parent_id: "q" }));
     expect(store.conversationOf("t1").messages.map((each) => each.id)).toEqual(["q", "a"]);
+  });
+});
+
+describe("a message that is sought", () => {
+  const calls = (): string[] => request.mock.calls.map(([method, address]) => `${method} ${address.split("?")[0]}`);
+  beforeEach(() => store.change("t1", () => ({ messages: path(2, 4), hasMore: true, origin: "server" })));
+
+  it("is there already", async () => {
+    await store.reachMessage("t1", "p5");
+    expect(calls()).toEqual([]);
+  });
+
+  it("is further up", async () => {
+    serve({ "GET /v1/threads/t1/messages": page(path(4)) });
+    await store.reachMessage("t1", "p1");
+    expect(calls()).toEqual(["GET /v1/threads/t1/messages"]);
+    expect(store.conversationOf("t1").messages[1]?.id).toBe("p1");
+  });
+
+  it("is on another branch, which is then shown", async () => {
+    const other = [message({ id: "x" }), message({ id: "y", parent_id: "x", role: "assistant" })];
+    let switched = false;
+    request.mockImplementation((method, address) => {
+      switched ||= method === "POST" && address.endsWith("/leaf");
+      if (address.includes("/messages")) return Promise.resolve(page(switched ? other : path(4)) as never);
+      return Promise.resolve(thread({ id: "t1" }) as never);
+    });
+    await store.reachMessage("t1", "y");
+    expect(request).toHaveBeenCalledWith("POST", "/v1/threads/t1/leaf", { message_id: "y" }, expect.anything());
+    expect(store.conversationOf("t1").messages.map((each) => each.id)).toEqual(["x", "y"]);
+  });
+
+  it("is not looked for without end", async () => {
+    serve({ "GET /v1/threads/t1/messages": page([], true) });
+    await expect(store.reachMessage("t1", "p1")).rejects.toThrow("POST /v1/threads/t1/leaf");
+  });
+});
+
+describe("an answer that ends, or is left", () => {
+  const state = { ...emptyAnswer(), text: "whole", phase: "done", events: 3 } as AnswerState;
+  const live = message({ id: "a", role: "assistant", status: "streaming", stream_id: "s1", content: "wh" });
+  const follow = (now: AnswerState): void => {
+    const stream = { state: now, connection: { status: "open", attempt: 0 }, done: new Promise(() => {}) };
+    answers.setState({ watched: new Map([["s1", { stream: stream as never, thread: "t1", ...NO_BOUND }]]) });
+    store.change("t1", () => ({ messages: [live], hasMore: false, origin: "server" }));
+  };
+  const NO_BOUND = { askedMs: undefined, maxTokens: undefined };
+  afterEach(() => answers.setState({ watched: new Map() }));
+
+  it("is what its stream told, also where the server cannot say it", async () => {
+    follow(state);
+    request.mockRejectedValue(new HeadwaterError("connection_lost", "gone"));
+    await expect(store.settleMessage("t1", "s1")).rejects.toThrow("gone");
+    expect(store.conversationOf("t1").messages[0]).toMatchObject({ content: "whole", status: "done" });
+  });
+
+  it("is then what the server keeps", async () => {
+    follow(state);
+    serve({ "GET /v1/messages/a": { ...live, status: "done", content: "kept" } });
+    await store.settleMessage("t1", "s1");
+    expect(store.conversationOf("t1").messages[0]).toMatchObject({ content: "kept", status: "done" });
+  });
+
+  it("can be read so far without the server", async () => {
+    follow({ ...state, phase: "streaming", text: "whole so far" });
+    store.keepLive();
+    const kept = store.conversationOf("t1").messages[0];
+    expect(kept).toMatchObject({ content: "whole so far", status: "streaming" });
+    await vi.waitFor(async () => expect((await readConversation("t1"))?.messages[0]?.content).toBe("whole so far"));
+    store.keepLive();
+    expect(store.conversationOf("t1").messages[0]).toBe(kept);
+  });
+
+  it.each([
+    ["nothing has come", { ...state, phase: "waiting", events: 0, text: "" }],
+    ["it has ended", state],
+  ] as const)("is not written over where %s", (_, now) => {
+    follow(now as AnswerState);
+    store.keepLive();
+    expect(store.conversationOf("t1").messages[0]).toBe(live);
+  });
+});
+
+describe("how long an answer may get", () => {
+  afterEach(() => localStorage.clear());
+
+  it("is known until it has ended", () => {
+    keepBound("s1", 77);
+    keepBound("s2", 5);
+    keepBound("s1", 78);
+    expect([boundOf("s1"), boundOf("s2"), boundOf("s3")]).toEqual([78, 5, undefined]);
+    dropBound("s1");
+    dropBound("s3");
+    expect([boundOf("s1"), boundOf("s2")]).toEqual([undefined, 5]);
+    dropBound("s2");
+    expect(localStorage.getItem("headwater.bounds")).toBeNull();
+  });
+
+  it("is kept of so many", () => {
+    for (let at = 0; at < 30; at += 1) keepBound(`s${at}`, at);
+    expect([boundOf("s9"), boundOf("s10")]).toEqual([undefined, 10]);
+  });
+
+  it.each(["{", "7", '[["s1"], 3]'])("is not known from what another wrote: %s", (text) => {
+    writeSetting("bounds", text);
+    expect(boundOf("s1")).toBeUndefined();
   });
 });

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
-import { cleanup, fireEvent, render, renderHook, screen } from "@testing-library/react";
-import { StrictMode } from "react";
+import { act, cleanup, fireEvent, render, renderHook, screen } from "@testing-library/react";
+import { type ReactNode, StrictMode } from "react";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import * as documents from "../src/api/documents";
 import { useTranslate } from "../src/i18n";
@@ -8,9 +8,13 @@ import { texts } from "../src/i18n/texts";
 import { PassagePreview } from "../src/sources/PassagePreview";
 import { writeClipboard } from "../src/ui/clipboard";
 import { Dialog } from "../src/ui/Dialog";
+import { MenuLater, type Triggered } from "../src/ui/MenuLater";
+import { start } from "../src/ui/start";
+import { notices } from "../src/store/notices";
 
 afterEach(() => {
   cleanup();
+  notices.setState({ notices: [] });
   vi.unstubAllGlobals();
 });
 
@@ -79,4 +83,78 @@ it.each(["theme.css", "markdown/markdown.css"])("%s is as dark by the system as 
   const chosen = declared(':root[data-theme="dark"]');
   expect(chosen?.length).toBeGreaterThan(5);
   expect(declared(':root:not([data-theme="light"])')).toEqual(chosen);
+});
+
+describe("a menu that comes later", () => {
+  const Menu = ({ trigger, name }: Triggered & { readonly name: string }): ReactNode => (
+    <>
+      {trigger}
+      <ul role="menu" aria-label={name} />
+    </>
+  );
+  const show = (load: () => Promise<typeof Menu>, onOpen = vi.fn()) => {
+    render(<MenuLater trigger={<button>more</button>} load={load} menu={{ name: "things" }} onOpen={onOpen} />);
+    return { button: screen.getByRole("button"), onOpen };
+  };
+
+  it("is loaded near its button, and open when it was wanted", async () => {
+    const load = vi.fn(async () => Menu);
+    const { button, onOpen } = show(load);
+    expect(button.getAttribute("aria-haspopup")).toBe("menu");
+    fireEvent.pointerEnter(button);
+    fireEvent.focus(button);
+    expect(load).toHaveBeenCalledTimes(2);
+    expect(screen.queryByRole("menu")).toBeNull();
+    fireEvent.click(button);
+    expect(await screen.findByRole("menu", { name: "things" })).toBeDefined();
+    expect(onOpen).toHaveBeenCalledOnce();
+  });
+
+  it("opens by the arrow, and by no other key", async () => {
+    const { button } = show(async () => Menu);
+    fireEvent.keyDown(button, { key: "a" });
+    fireEvent.keyDown(button, { key: "ArrowDown" });
+    expect(await screen.findByRole("menu")).toBeDefined();
+  });
+
+  it("that cannot be loaded is told of when it was wanted, and asked for again", async () => {
+    const load = vi.fn<() => Promise<typeof Menu>>().mockRejectedValue(new TypeError("network"));
+    const { button } = show(load);
+    fireEvent.pointerEnter(button);
+    await Promise.resolve();
+    expect(notices.getState().notices).toEqual([]);
+    fireEvent.click(button);
+    await vi.waitFor(() => expect(notices.getState().notices.at(-1)?.text).toContain("cannot be reached"));
+    load.mockResolvedValue(Menu);
+    fireEvent.click(button);
+    expect(await screen.findByRole("menu")).toBeDefined();
+  });
+});
+
+it("the shell says what the page says, in both languages", () => {
+  const page = new DOMParser().parseFromString(
+    readFileSync(`${import.meta.dirname}/../index.html`, "utf-8"),
+    "text/html",
+  );
+  const said = (language: "en" | "fr"): (string | undefined)[] =>
+    [...page.querySelectorAll(`.shell [lang=${language}]`)].map((each) =>
+      each.textContent?.replace(/\s+/g, " ").trim(),
+    );
+  const { en, fr } = texts;
+  expect(said("en").slice(0, 2)).toEqual([en.emptyTitle, en.emptyBody]);
+  expect(said("fr").slice(0, 2)).toEqual([fr.emptyTitle, fr.emptyBody]);
+  expect([said("en").at(-1), said("fr").at(-1)]).toEqual([en.reload, fr.reload]);
+});
+
+it("a page begins in the reader's language and colours", async () => {
+  localStorage.setItem("headwater.theme", "dark");
+  document.body.innerHTML = '<div id="root">shell</div>';
+  await act(async () => start(<p>page</p>));
+  expect(document.body.textContent).toBe("page");
+  expect(document.documentElement.dataset["theme"]).toBe("dark");
+  expect(document.documentElement.lang).toBe("en");
+  localStorage.clear();
+  document.body.innerHTML = "";
+  start(<p>page</p>);
+  expect(document.body.textContent).toBe("");
 });

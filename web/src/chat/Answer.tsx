@@ -11,6 +11,7 @@ import { openSources } from "../store/panels";
 import { Button, IconButton } from "../ui/controls";
 import { BranchSwitch } from "./BranchSwitch";
 import { CopyButton } from "./CopyButton";
+import { DeleteButton } from "./DeleteButton";
 import { LiveStatus } from "./LiveStatus";
 import { Prose } from "./Prose";
 import { ReasoningBlock } from "./ReasoningBlock";
@@ -37,12 +38,12 @@ export const Answer = memo(function Answer({ message }: AnswerProps): ReactNode 
   return (
     <article className="assistant-message" aria-busy={view.live} data-status={view.status}>
       <h3 className="visually-hidden">{t("assistant")}</h3>
-      {view.reasoning ? <ReasoningBlock text={view.reasoning} state={state} live={view.live} /> : null}
+      {view.reasoning ? <ReasoningBlock of={message.id} text={view.reasoning} state={state} live={view.live} /> : null}
       {view.text && !hidden ? (
         <Prose text={view.text} streaming={view.status !== "done"} citations={sources.length} onCite={onCite} />
       ) : null}
       {view.toolCalls.map((call) => (
-        <ToolCallCard key={call.index} call={call} live={view.live} />
+        <ToolCallCard key={call.index} of={message.id} call={call} live={view.live} />
       ))}
       {view.live ? (
         <LiveStatus view={view} watched={watched} since={Date.parse(message.created_at)} hidden={hidden} />
@@ -72,6 +73,7 @@ function Ended({ message, view }: EndedProps): ReactNode {
           <IconButton size="small" label={t("regenerate")} data-testid="regenerate-button" onClick={again}>
             <RefreshCw size={15} />
           </IconButton>
+          <DeleteButton message={message} />
         </div>
         {view.sources.length ? (
           <button type="button" className="chip button-chip" onClick={() => openSources(view.sources)}>
@@ -79,7 +81,7 @@ function Ended({ message, view }: EndedProps): ReactNode {
             {t("sources", { n: view.sources.length })}
           </button>
         ) : null}
-        <Signals metadata={view.metadata} />
+        <Signals of={message.id} metadata={view.metadata} />
         <UsageLine metadata={view.metadata} usage={view.usage} />
       </div>
       {seams && view.status === "done" ? (

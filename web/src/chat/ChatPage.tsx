@@ -1,29 +1,28 @@
 import { Upload } from "lucide-react";
-import { type ReactNode, type RefObject, useEffect } from "react";
+import { type ReactNode, type RefObject, useEffect, useRef } from "react";
 import { useStore } from "zustand";
 import { noteFailure } from "../api/server";
 import { Composer, type ComposerHandle } from "../composer/Composer";
 import { useTranslate } from "../i18n";
 import { texts } from "../i18n/texts";
 import { ask, type Question, stopThread } from "../store/asking";
-import { conversations, EMPTY, openConversation } from "../store/conversations";
+import { conversations, EMPTY, openConversation, reachMessage } from "../store/conversations";
 import type { Place } from "../store/navigation";
 import { threadList } from "../store/threads";
-import { Button, Spinner } from "../ui/controls";
+import { Button } from "../ui/controls";
 import { useMedia } from "../ui/hooks";
 import { messageOf } from "../ui/messageOf";
 import { useFail } from "../ui/useFail";
 import { ConnectionBanner } from "./ConnectionBanner";
+import { Conversation, loadConversation } from "./Conversation";
 import { EmptyState } from "./EmptyState";
-import { MessageList } from "./MessageList";
-import { EDIT_LAST } from "./Question";
-import { loadMarkdown, ProseReady } from "./Prose";
+import { EDIT_LAST } from "./events";
+import { Loading } from "./Loading";
 import { TopBar } from "./TopBar";
 import { useDrop } from "./useDrop";
 import { useAnswerOver, useWatched } from "./useAnswer";
 import { useNewThread } from "./useNewThread";
 import "./chat.css";
-import "./messages.css";
 
 interface ChatPageProps {
   readonly place: Place;
@@ -45,11 +44,13 @@ export function ChatPage({ place, narrow, sidebar, composer }: ChatPageProps): R
   useEffect(() => {
     if (!thread) return;
     void openConversation(thread).catch(noteFailure);
-    void loadMarkdown();
+    void loadConversation();
   }, [thread]);
   useEffect(() => {
     document.title = listed?.title ? `${listed.title} · Headwater` : "Headwater";
   }, [listed?.title]);
+
+  useReach(place, conversation.origin === "server");
 
   const live = conversation.messages.findLast((message) => message.status === "streaming");
   const watched = useWatched(live?.stream_id ?? null);
@@ -78,9 +79,14 @@ export function ChatPage({ place, narrow, sidebar, composer }: ChatPageProps): R
       ) : empty ? (
         <Opening error={conversation.error} onRetry={() => void openConversation(thread).catch(noteFailure)} />
       ) : (
-        <ProseReady key={thread} early={conversation.pending !== undefined} fallback={<Loading />}>
-          <MessageList thread={thread} conversation={conversation} target={place.message} live={busy} />
-        </ProseReady>
+        <Conversation
+          key={thread}
+          early={conversation.pending !== undefined}
+          thread={thread}
+          conversation={conversation}
+          target={place.message}
+          live={busy}
+        />
       )}
       <div className="composer-frame">
         <Composer
@@ -90,7 +96,7 @@ export function ChatPage({ place, narrow, sidebar, composer }: ChatPageProps): R
           busy={busy}
           onSend={sendOrFail}
           onStop={() => thread && void stopThread(thread).catch(fail)}
-          onBegin={() => void loadMarkdown()}
+          onBegin={() => void loadConversation()}
           onEditLast={() => dispatchEvent(new Event(EDIT_LAST))}
           threadForFiles={async () => thread ?? begin()}
         />
@@ -106,20 +112,17 @@ export function ChatPage({ place, narrow, sidebar, composer }: ChatPageProps): R
   );
 }
 
-function Waiting(): ReactNode {
-  const t = useTranslate(texts);
-  return (
-    <p role="status">
-      <Spinner /> {t("loading")}
-    </p>
-  );
+/** A message that the address names, as a hit of the search does, is fetched once: the reader may then go elsewhere. */
+function useReach({ thread, message }: Place, known: boolean): void {
+  const fail = useFail();
+  const sought = useRef<string>(undefined);
+  useEffect(() => {
+    if (sought.current !== message) sought.current = undefined;
+    if (!thread || !message || !known || sought.current === message) return;
+    sought.current = message;
+    void reachMessage(thread, message).catch(fail);
+  }, [thread, message, known, fail]);
 }
-
-const Loading = (): ReactNode => (
-  <div className="opening">
-    <Waiting />
-  </div>
-);
 
 interface OpeningProps {
   readonly error: unknown;
@@ -128,18 +131,15 @@ interface OpeningProps {
 
 function Opening({ error, onRetry }: OpeningProps): ReactNode {
   const t = useTranslate(texts);
+  if (error === undefined) return <Loading />;
   return (
     <div className="opening">
-      {error === undefined ? (
-        <Waiting />
-      ) : (
-        <div className="error-status" role="alert">
-          <div>
-            <strong>{t("failed", { message: messageOf(error) })}</strong>
-          </div>
-          <Button onClick={onRetry}>{t("retry")}</Button>
+      <div className="error-status" role="alert">
+        <div>
+          <strong>{t("failed", { message: messageOf(error) })}</strong>
         </div>
-      )}
+        <Button onClick={onRetry}>{t("retry")}</Button>
+      </div>
     </div>
   );
 }

@@ -6,9 +6,11 @@ import { noteFailure, reachability } from "../api/server";
 import { useTranslate } from "../i18n";
 import { texts } from "../i18n/texts";
 import type { Message } from "../api/types";
+import type { Watched } from "../store/answers";
 import { refreshThreads } from "../store/threads";
 import { Button } from "../ui/controls";
 import { useOnline } from "../ui/hooks";
+import { estimateTokens } from "./pace";
 import { useConnection, useWatched } from "./useAnswer";
 
 const RESUMED_MS = 5000;
@@ -21,7 +23,7 @@ export function ConnectionBanner({ live }: { readonly live: Message | undefined 
   const watched = useWatched(live?.stream_id ?? null);
   const connection = useConnection(watched);
   const failed = watched?.stream.state.phase === "failed";
-  const resumedAt = useResumed(connection, failed);
+  const resumedAt = useResumed(watched, connection, failed);
   const tryNow = (): void => void refreshThreads().catch(noteFailure);
 
   if (!online || connection?.status === "offline")
@@ -43,19 +45,24 @@ export function ConnectionBanner({ live }: { readonly live: Message | undefined 
   return null;
 }
 
-/** For a moment after a connection came back: at which event the answer went on. */
-function useResumed(connection: Connection | undefined, failed: boolean): number | undefined {
+/** For a moment after a connection came back: after about how many tokens the answer went on. */
+function useResumed(
+  watched: Watched | undefined,
+  connection: Connection | undefined,
+  failed: boolean,
+): number | undefined {
   const [shown, setShown] = useState<number>();
-  const wasLost = useRef(false);
+  const lostAt = useRef<number>(undefined);
   const lost = connection?.status === "reconnecting" || connection?.status === "offline";
   const resumedAt = connection?.status === "open" || connection?.status === "closed" ? connection.resumedAt : undefined;
   useEffect(() => {
-    if (lost) wasLost.current = true;
-    if (!wasLost.current || resumedAt === undefined) return undefined;
-    wasLost.current = false;
-    if (!failed) setShown(resumedAt);
+    const state = watched?.stream.state;
+    if (lost && state) lostAt.current = estimateTokens(state.text.length + state.reasoning.length);
+    if (lostAt.current === undefined || resumedAt === undefined) return undefined;
+    if (!failed) setShown(lostAt.current);
+    lostAt.current = undefined;
     return undefined;
-  }, [lost, resumedAt, failed]);
+  }, [watched, lost, resumedAt, failed]);
   useEffect(() => {
     if (failed) setShown(undefined); // it came back to be told that there is no more
   }, [failed]);

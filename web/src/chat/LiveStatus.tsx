@@ -1,4 +1,6 @@
 import { type ReactNode, useRef } from "react";
+import { useStore } from "zustand";
+import { reachability } from "../api/server";
 import { useLanguage, useTranslate } from "../i18n";
 import { formatSeconds } from "../i18n/format";
 import { texts } from "../i18n/texts";
@@ -25,7 +27,9 @@ export function LiveStatus({ view, watched, since, hidden }: LiveStatusProps): R
   const rate = pace.current.seen(characters, now);
   const maxTokens = watched?.maxTokens;
   const connection = useConnection(watched)?.status;
-  const cut = connection === "reconnecting" || connection === "offline";
+  const reachable = useStore(reachability, (state) => state.reachable);
+  // Where the page was opened without a server, there is no connection yet.
+  const cut = watched ? connection === "reconnecting" || connection === "offline" : !reachable;
   const elapsed = Math.max(0, now - (watched?.askedMs ?? since));
   return (
     <div className="live-status">

@@ -16,14 +16,14 @@ import { texts } from "../i18n/texts";
 import { preferences } from "../settings/preferences";
 import { type Conversation, loadOlder } from "../store/conversations";
 import { Spinner } from "../ui/controls";
+import { JUMP } from "./events";
 import { TurnView } from "./TurnView";
 import { turnsOf } from "./turns";
 import { type FollowScroll, useFollow } from "./useFollow";
 import { useOlder } from "./useOlder";
+import "./messages.css";
 
-export const JUMP = "headwater:jump";
-
-interface MessageListProps {
+export interface MessageListProps {
   readonly thread: string;
   readonly conversation: Conversation;
   readonly target: string | undefined;

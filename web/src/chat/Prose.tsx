@@ -1,4 +1,4 @@
-import { type ComponentType, type ReactNode, Suspense, useEffect, useState } from "react";
+import { type ComponentType, type ReactNode, Suspense, useState } from "react";
 import type { MarkdownProps } from "../markdown";
 import { lazily } from "../ui/lazily";
 
@@ -17,6 +17,8 @@ export async function loadMarkdown(): Promise<void> {
   settled = true;
 }
 
+export const isMarkdownSettled = (): boolean => settled;
+
 const Plain = ({ text }: MarkdownProps): ReactNode => <div className="plain-text">{text}</div>;
 const Markdown = lazily(async () => (await import("../markdown")).Markdown, Plain);
 
@@ -31,20 +33,4 @@ export function Prose(props: MarkdownProps): ReactNode {
       <Markdown {...props} />
     </Suspense>
   );
-}
-
-interface ProseReadyProps {
-  /** There is nothing to read yet, as of a question that was asked just now. */
-  readonly early: boolean;
-  readonly children: ReactNode;
-  readonly fallback: ReactNode;
-}
-
-/** A conversation that is opened is shown with its texts, and not first without them. */
-export function ProseReady({ early, children, fallback }: ProseReadyProps): ReactNode {
-  const [shown, setShown] = useState(settled || early);
-  useEffect(() => {
-    if (!shown) void loadMarkdown().then(() => setShown(true));
-  }, [shown]);
-  return shown ? children : fallback;
 }

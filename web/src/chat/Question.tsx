@@ -9,8 +9,8 @@ import { edit } from "../store/asking";
 import { Button, IconButton } from "../ui/controls";
 import { BranchSwitch } from "./BranchSwitch";
 import { CopyButton } from "./CopyButton";
-
-export const EDIT_LAST = "headwater:edit-last";
+import { DeleteButton } from "./DeleteButton";
+import { EDIT_LAST } from "./events";
 
 interface QuestionProps {
   readonly message: Message;
@@ -37,6 +37,7 @@ export const Question = memo(function Question({ message, last }: QuestionProps)
         <IconButton size="small" label={t("edit")} data-testid="edit-button" onClick={() => setEditing(true)}>
           <Pencil size={15} />
         </IconButton>
+        <DeleteButton message={message} />
       </div>
     </article>
   );
@@ -63,7 +64,11 @@ export function Bubble({ text, parts, at }: BubbleProps): ReactNode {
         </div>
       ) : null}
       {text ? (
-        <div className="bubble" title={at && formatTime(at, language)}>
+        <div
+          className="bubble"
+          // Not before: the first date that a browser writes takes it tens of milliseconds.
+          onPointerEnter={({ currentTarget }) => at && (currentTarget.title = formatTime(at, language))}
+        >
           {text}
         </div>
       ) : null}

@@ -3,6 +3,7 @@ import type { ToolCallState } from "headwater";
 import { memo, type ReactNode } from "react";
 import { useTranslate } from "../i18n";
 import { texts } from "../i18n/texts";
+import { useFold } from "../store/folds";
 import { Spinner } from "../ui/controls";
 
 /** Arguments come in pieces: JSON once the last one is there. */
@@ -15,14 +16,22 @@ export function pretty(text: string): string {
 }
 
 interface ToolCallCardProps {
+  /** The message's id. */
+  readonly of: string;
   readonly call: ToolCallState;
   readonly live: boolean;
 }
 
-export const ToolCallCard = memo(function ToolCallCard({ call, live }: ToolCallCardProps): ReactNode {
+export const ToolCallCard = memo(function ToolCallCard({ of, call, live }: ToolCallCardProps): ReactNode {
   const t = useTranslate(texts);
+  const [open, setOpen] = useFold(`${of} call ${call.index}`);
   return (
-    <details className="tool-call" data-testid="tool-call">
+    <details
+      className="tool-call"
+      data-testid="tool-call"
+      open={open}
+      onToggle={(event) => setOpen(event.currentTarget.open)}
+    >
       <summary>
         <Wrench size={15} aria-hidden="true" />
         <span className="visually-hidden">{t("toolCall")}</span>

@@ -3,6 +3,7 @@ import type { Message } from "../api/types";
 import { type Language, type Translate, useLanguage, useTranslate } from "../i18n";
 import { formatCost, formatPercent, formatSeconds } from "../i18n/format";
 import { type TextKey, texts } from "../i18n/texts";
+import { useFold } from "../store/folds";
 
 const number = (value: unknown): number | undefined =>
   typeof value === "number" && Number.isFinite(value) ? value : undefined;
@@ -79,13 +80,16 @@ function partsOf(figures: Figures, usage: Message["usage"], t: Translate<TextKey
 }
 
 interface SignalsProps {
+  /** The message's id. */
+  readonly of: string;
   readonly metadata: Message["metadata"];
 }
 
 /** How sure the answer is, and how much of it its sources support: where the server could tell. */
-export const Signals = memo(function Signals({ metadata }: SignalsProps): ReactNode {
+export const Signals = memo(function Signals({ of, metadata }: SignalsProps): ReactNode {
   const t = useTranslate(texts);
   const language = useLanguage();
+  const [open, setOpen] = useFold(`${of} unsupported`);
   const confidence = number(metadata["confidence"]);
   const hallucination = number(metadata["hallucination"]);
   const sentences = Array.isArray(metadata["unsupported"]) ? metadata["unsupported"].map(String) : [];
@@ -96,7 +100,7 @@ export const Signals = memo(function Signals({ metadata }: SignalsProps): ReactN
         <span className="chip">{t("confidence", { value: formatPercent(confidence, language) })}</span>
       )}
       {hallucination === undefined ? null : sentences.length ? (
-        <details className="unsupported">
+        <details className="unsupported" open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
           <summary className={hallucination > 0.3 ? "chip warning" : "chip"} title={t("unsupportedTitle")}>
             {t("unsupported", { value: formatPercent(hallucination, language) })}
           </summary>

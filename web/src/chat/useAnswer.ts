@@ -2,7 +2,7 @@ import type { AnswerState, Connection } from "headwater";
 import { useCallback, useSyncExternalStore } from "react";
 import { useStore } from "zustand";
 import type { Message } from "../api/types";
-import { answers, isOver, type Watched } from "../store/answers";
+import { answers, isOver, type Watched, withState } from "../store/answers";
 
 const nothing = (): void => {};
 
@@ -51,44 +51,16 @@ export interface AnswerView {
   readonly finishReason: string | null;
 }
 
-const STATUS_OF_PHASE = {
-  waiting: "streaming",
-  streaming: "streaming",
-  done: "done",
-  failed: "failed",
-  cancelled: "cancelled",
-} as const satisfies Record<AnswerState["phase"], Message["status"]>;
-
 /** The stream is the truth while the answer is made; before its first event the server's text so far is shown. */
 export function viewOf(message: Message, state: AnswerState | undefined): AnswerView {
   const fromStream = state !== undefined && message.status === "streaming" && state.events > 0;
-  if (!fromStream) {
-    return {
-      text: message.content,
-      reasoning: message.reasoning,
-      live: message.status === "streaming",
-      state,
-      sources: message.sources,
-      toolCalls: state?.toolCalls ?? [],
-      usage: message.usage,
-      metadata: message.metadata,
-      status: message.status,
-      error: message.error,
-      finishReason: message.finish_reason,
-    };
-  }
-  const status = STATUS_OF_PHASE[state.phase];
+  const { content, reasoning, sources, usage, metadata, status, error, finish_reason } = fromStream
+    ? withState(message, state)
+    : message;
   return {
-    text: state.text,
-    reasoning: state.reasoning,
+    ...{ text: content, reasoning, sources, usage, metadata, status, error, finishReason: finish_reason },
     live: status === "streaming",
     state,
-    sources: state.sources,
-    toolCalls: state.toolCalls,
-    usage: state.usage ?? null,
-    metadata: state.metadata,
-    status,
-    error: state.error ?? null,
-    finishReason: state.finish?.reason ?? null,
+    toolCalls: state?.toolCalls ?? [],
   };
 }

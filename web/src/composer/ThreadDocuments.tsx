@@ -1,4 +1,4 @@
-import { AlertCircle, FileText } from "lucide-react";
+import { FileText } from "lucide-react";
 import { type ReactNode, useEffect, useState } from "react";
 import { useStore } from "zustand";
 import { documentsOfThread } from "../api/documents";
@@ -6,9 +6,11 @@ import { noteFailure } from "../api/server";
 import type { Document } from "../api/types";
 import { useTranslate } from "../i18n";
 import { texts } from "../i18n/texts";
-import { openDocument } from "../store/panels";
-import { Menu, MenuItem, MenuLabel } from "../ui/Menu";
+import { MenuLater } from "../ui/MenuLater";
 import { attachments } from "./attachments";
+import type { DocumentsMenu } from "./DocumentsMenu";
+
+const loadMenu = async (): Promise<typeof DocumentsMenu> => (await import("./DocumentsMenu")).DocumentsMenu;
 
 /** What was uploaded to this conversation earlier: its answers may rest on it. */
 export function ThreadDocuments({ thread }: { readonly thread: string }): ReactNode {
@@ -31,25 +33,15 @@ export function ThreadDocuments({ thread }: { readonly thread: string }): ReactN
   );
   if (!shown.length) return null;
   return (
-    <Menu
-      align="start"
+    <MenuLater
       trigger={
         <button type="button" className="chip documents-chip" title={t("documentsOf")}>
           <FileText size={14} aria-hidden="true" />
           {t("documents", { n: shown.length })}
         </button>
       }
-    >
-      <MenuLabel className="menu-label">{t("documentsOf")}</MenuLabel>
-      {shown.map((document) => (
-        <MenuItem
-          key={document.id}
-          icon={document.status === "failed" ? <AlertCircle size={16} /> : <FileText size={16} />}
-          onSelect={() => openDocument(document.id, document.name)}
-        >
-          {document.name}
-        </MenuItem>
-      ))}
-    </Menu>
+      load={loadMenu}
+      menu={{ documents: shown }}
+    />
   );
 }

@@ -3,7 +3,7 @@
 import { type ReactNode, useMemo } from "react";
 import { type Language, useTranslate } from "../i18n";
 import { Chart, type Line } from "./Chart";
-import { formatBytesRate, formatCount, formatMs, formatRate, formatShare, formatSize } from "./format";
+import { formatBytesRate, formatCores, formatCount, formatMs, formatRate, formatShare, formatSize } from "./format";
 import { usePolled } from "./polled";
 import type { TimeSeries } from "./shapes";
 import { type Key, texts } from "./texts";
@@ -64,6 +64,8 @@ const PANELS: readonly Panel[] = [
   { title: "chartDrops", metrics: { drops: "dropsLower", left_early: "leftLower" }, format: formatCount, sums: true },
   { title: "meanChunk", metrics: { mean_chunk_bytes: "bytes" }, format: formatSize },
   { title: "roundTrip", hint: "roundTripHint", metrics: { rtt_ms: null }, format: formatMs },
+  { title: "chartCpu", hint: "chartCpuHint", metrics: { cpu_cores: "cores" }, format: formatCores },
+  { title: "chartMemory", hint: "chartMemoryHint", metrics: { memory_bytes: "residentLower" }, format: formatSize },
   {
     title: "retransmissions",
     metrics: { retransmissions: "sentAgain", packets_lost: "lostLower" },
@@ -74,7 +76,8 @@ const PANELS: readonly Panel[] = [
 
 export type WindowS = 3600 | 86_400;
 const STEPS_S: Readonly<Record<WindowS, number>> = { 3600: 60, 86400: 900 };
-const EVERY_MS: Readonly<Record<WindowS, number>> = { 3600: 15_000, 86400: 60_000 };
+/** A day moves slowly, and costs the server more to add up. */
+export const EVERY_MS: Readonly<Record<WindowS, number>> = { 3600: 15_000, 86400: 60_000 };
 
 export function Charts({ windowS }: { readonly windowS: WindowS }): ReactNode {
   const t = useTranslate(texts);
@@ -84,10 +87,18 @@ export function Charts({ windowS }: { readonly windowS: WindowS }): ReactNode {
   return (
     <section aria-labelledby="over-time">
       <h2 id="over-time">{t("overTime")}</h2>
-      {failed ? <p className="stale">{t("stale")}</p> : null}
-      <div className="charts" aria-busy={value === undefined}>
-        {value ? PANELS.map((panel) => <PanelChart key={panel.title} panel={panel} series={value} />) : t("loading")}
-      </div>
+      {failed && value ? <p className="stale">{t("stale")}</p> : null}
+      {value ? (
+        <div className="charts">
+          {PANELS.map((panel) => (
+            <PanelChart key={panel.title} panel={panel} series={value} />
+          ))}
+        </div>
+      ) : (
+        <p className="quiet" aria-busy>
+          {t("loading")}
+        </p>
+      )}
     </section>
   );
 }

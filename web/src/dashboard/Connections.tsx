@@ -20,7 +20,7 @@ export function Connections(): ReactNode {
   return (
     <Panel title={t("connections")} wide>
       <FindStream onFind={setOpened} />
-      {failed ? <p className="stale">{t("stale")}</p> : null}
+      {failed && value ? <p className="stale">{t("stale")}</p> : null}
       {value?.total && value.total > connections.length ? (
         <p className="quiet">{t("shownOf", { shown: connections.length, total: value.total })}</p>
       ) : null}

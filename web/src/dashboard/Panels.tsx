@@ -3,6 +3,7 @@
 import { type ReactNode, useId } from "react";
 import { useLanguage, useTranslate } from "../i18n";
 import { formatCost } from "../i18n/format";
+import { EVERY_MS, type WindowS } from "./Charts";
 import { formatClock, formatCount, formatMs, formatShare, NOTHING } from "./format";
 import { usePolled } from "./polled";
 import type { Alert, AlertList, ModelFigures, ProviderFigures, Summary } from "./shapes";
@@ -112,9 +113,9 @@ function AlertText({ alert }: { readonly alert: Alert }): ReactNode {
   return <span>{t(`alert_${alert.name}`, values)}</span>;
 }
 
-export function Breakdown({ windowS }: { readonly windowS: number }): ReactNode {
+export function Breakdown({ windowS }: { readonly windowS: WindowS }): ReactNode {
   const t = useTranslate(texts);
-  const { value, failed } = usePolled<Summary>(`/v1/metrics/summary?window_s=${windowS}`, 10_000);
+  const { value, failed } = usePolled<Summary>(`/v1/metrics/summary?window_s=${windowS}`, EVERY_MS[windowS]);
   if (!value) return <p className="quiet">{t("loading")}</p>;
   return (
     <>

@@ -1,10 +1,16 @@
 /** Two languages, typed: a dictionary whose French lacks a key, or has one too many, does not compile. */
 
 import { useCallback, useSyncExternalStore } from "react";
-import { readSetting, writeSetting } from "../settings/stored";
+import { currentLanguage, type Language, subscribe } from "./language";
 
-export type Language = "en" | "fr";
-export type LanguageChoice = Language | "auto";
+export {
+  currentChoice,
+  currentLanguage,
+  type Language,
+  type LanguageChoice,
+  languageOf,
+  setLanguage,
+} from "./language";
 export type Values = Readonly<Record<string, string | number>>;
 export type Translate<K extends string> = (key: K, values?: Values) => string;
 
@@ -38,35 +44,6 @@ export function translate<K extends string>(
 
 function pluralOf(language: Language, n: string | number | undefined): Intl.LDMLPluralRule {
   return typeof n === "number" ? new Intl.PluralRules(language).select(n) : "other";
-}
-
-const listeners = new Set<() => void>();
-let choice: LanguageChoice = readChoice();
-
-function readChoice(): LanguageChoice {
-  const stored = readSetting("language");
-  return stored === "en" || stored === "fr" ? stored : "auto";
-}
-
-export function languageOf(chosen: LanguageChoice, preferred: readonly string[]): Language {
-  if (chosen !== "auto") return chosen;
-  const known = preferred.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag === "en" || tag === "fr");
-  return known === "fr" ? "fr" : "en";
-}
-
-export const currentLanguage = (): Language => languageOf(choice, navigator.languages);
-export const currentChoice = (): LanguageChoice => choice;
-
-export function setLanguage(chosen: LanguageChoice): void {
-  choice = chosen;
-  writeSetting("language", chosen === "auto" ? undefined : chosen);
-  document.documentElement.lang = currentLanguage();
-  for (const listener of listeners) listener();
-}
-
-function subscribe(listener: () => void): () => void {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
 }
 
 export const useLanguage = (): Language => useSyncExternalStore(subscribe, currentLanguage);

@@ -3,7 +3,7 @@
 /** Lists of any length in runs of `RUN`: whoever compares two of them looks at n / RUN runs, not at n members. */
 export type Runs<T> = readonly (readonly T[])[];
 
-export const RUN = 32;
+export const RUN = 16;
 
 export type Align = "left" | "center" | "right" | undefined;
 

@@ -3,6 +3,7 @@
 import "./markdown.css";
 import { memo, useId, useLayoutEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { CiteContext, LabelsContext, PrefixContext } from "./context";
+import { useGradual } from "./gradual";
 import { GrowingText } from "./parse";
 import { Blocks } from "./render";
 
@@ -19,7 +20,8 @@ export const Markdown = memo(function Markdown({ text, streaming, citations, onC
   const prefix = useId();
   // The parser only ever takes in the text that it is told, so rendering twice, or in vain, does no harm.
   const [growing] = useState(() => new GrowingText());
-  const { blocks, definitions, footnotes } = growing.parsed(text, streaming);
+  const { end, filling } = useGradual(text);
+  const { blocks, definitions, footnotes } = growing.parsed(text.slice(0, end), streaming || end < text.length);
   const labels = useMemo(() => ({ definitions, footnotes }), [definitions, footnotes]);
   const latest = useRef(onCite);
   useLayoutEffect(() => {
@@ -30,7 +32,7 @@ export const Markdown = memo(function Markdown({ text, streaming, citations, onC
     <PrefixContext value={prefix}>
       <LabelsContext value={labels}>
         <CiteContext value={cite}>
-          <div className="md">
+          <div className={filling ? "md md-filling" : "md"}>
             <Blocks blocks={blocks} />
           </div>
         </CiteContext>

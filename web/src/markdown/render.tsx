@@ -1,6 +1,6 @@
 /**
  * Blocks as React elements. A block that is finished is the same object for ever, and so are the runs of blocks that
- * are full: what compares equal is not rendered again, and a list of n blocks costs n / 32 comparisons.
+ * are full: what compares equal is not rendered again, and a list of n blocks costs n / 16 comparisons.
  */
 
 import { memo, useContext, type CSSProperties, type ReactNode } from "react";
@@ -100,7 +100,7 @@ function HeadingView({ heading }: { readonly heading: Heading }): ReactNode {
 const PART_RUNS = 4;
 
 /**
- * A list of more than 128 items becomes several elements, as the browser's work for one grows with its length. Texts of
+ * A list of more than 64 items becomes several elements, as the browser's work for one grows with its length. Texts of
  * items are paragraphs in tight lists too, so that a list that becomes loose keeps its elements.
  */
 function ListView({ list }: { readonly list: List }): ReactNode {
@@ -152,7 +152,7 @@ function FootnoteView({ footnote }: { readonly footnote: Footnote }): ReactNode 
 }
 
 /** Runs of rows from which on a table's columns have fixed widths: see `columnsOf`. */
-const LONG_TABLE_RUNS = 3;
+const LONG_TABLE_RUNS = 6;
 
 function TableView({ table }: { readonly table: Table }): ReactNode {
   const t = useTranslate(TEXTS);

@@ -1,4 +1,4 @@
-import { Braces, FileText, MoreHorizontal, Pencil, Trash2 } from "lucide-react";
+import { MoreHorizontal } from "lucide-react";
 import { memo, type ReactNode, useEffect, useRef, useState } from "react";
 import { exportPath } from "../api/conversations";
 import { fetchFile } from "../api/server";
@@ -12,9 +12,12 @@ import { notify } from "../store/notices";
 import { setDrawer } from "../store/panels";
 import { deleteThreadSoon, renameThread, undoDelete } from "../store/threads";
 import { IconButton } from "../ui/controls";
-import { Menu, MenuItem, MenuSeparator } from "../ui/Menu";
+import { MenuLater } from "../ui/MenuLater";
 import { saveFile } from "../ui/saveFile";
 import { useFail } from "../ui/useFail";
+import type { ThreadMenu } from "./ThreadMenu";
+
+const loadMenu = async (): Promise<typeof ThreadMenu> => (await import("./ThreadMenu")).ThreadMenu;
 
 interface ThreadItemProps {
   readonly thread: Thread;
@@ -66,27 +69,15 @@ export const ThreadItem = memo(function ThreadItem({ thread, open }: ThreadItemP
           </span>
         ) : null}
       </a>
-      <Menu
+      <MenuLater
         trigger={
           <IconButton size="small" className="thread-menu" label={t("actionsFor", { title })}>
             <MoreHorizontal size={16} />
           </IconButton>
         }
-      >
-        <MenuItem icon={<Pencil size={16} />} onSelect={() => setRenaming(true)}>
-          {t("rename")}
-        </MenuItem>
-        <MenuItem icon={<FileText size={16} />} onSelect={() => save("markdown")}>
-          {t("exportMarkdown")}
-        </MenuItem>
-        <MenuItem icon={<Braces size={16} />} onSelect={() => save("json")}>
-          {t("exportJson")}
-        </MenuItem>
-        <MenuSeparator />
-        <MenuItem icon={<Trash2 size={16} />} danger onSelect={remove}>
-          {t("remove")}
-        </MenuItem>
-      </Menu>
+        load={loadMenu}
+        menu={{ onRename: () => setRenaming(true), onSave: save, onRemove: remove }}
+      />
     </li>
   );
 });

@@ -5,13 +5,15 @@
 import type { AnswerState, AnswerStream } from "headwater";
 import { createStore } from "zustand/vanilla";
 import { client, noteFailure } from "../api/server";
+import type { Message } from "../api/types";
+import { boundOf, dropBound, keepBound } from "./bounds";
 
 export interface Watched {
   readonly stream: AnswerStream;
   readonly thread: string;
   /** By this machine's clock; undefined where the answer was joined, not asked for here. */
   readonly askedMs: number | undefined;
-  /** Bound of the answer that was asked for, where one was. */
+  /** Bound of the answer, where its reader has set one. */
   readonly maxTokens: number | undefined;
 }
 
@@ -40,7 +42,8 @@ export function watch(
   const known = answers.getState().watched.get(id);
   if (known && known.stream.connection.error === undefined) return known;
   const stream = more.stream ?? client.follow(id);
-  const watched: Watched = { stream, thread, askedMs: more.askedMs, maxTokens: more.maxTokens };
+  if (more.maxTokens !== undefined) keepBound(id, more.maxTokens);
+  const watched: Watched = { stream, thread, askedMs: more.askedMs, maxTokens: more.maxTokens ?? boundOf(id) };
   answers.setState({ watched: prune(new Map(answers.getState().watched).set(id, watched)) });
   stream.done.then(
     (state) => tell(id, watched, state),
@@ -53,6 +56,7 @@ export function watch(
 }
 
 function tell(id: string, watched: Watched, state: AnswerState | undefined): void {
+  if (state) dropBound(id);
   for (const listener of endListeners) listener(id, watched, state);
 }
 
@@ -66,6 +70,27 @@ function prune(watched: Map<string, Watched>): Map<string, Watched> {
 
 export const isOver = (state: AnswerState): boolean =>
   state.phase === "done" || state.phase === "failed" || state.phase === "cancelled";
+
+const STATUS_OF_PHASE = {
+  waiting: "streaming",
+  streaming: "streaming",
+  done: "done",
+  failed: "failed",
+  cancelled: "cancelled",
+} as const satisfies Record<AnswerState["phase"], Message["status"]>;
+
+/** A message as its stream tells it. */
+export const withState = (message: Message, state: AnswerState): Message => ({
+  ...message,
+  content: state.text,
+  reasoning: state.reasoning,
+  status: STATUS_OF_PHASE[state.phase],
+  sources: state.sources,
+  usage: state.usage ?? null,
+  metadata: { ...message.metadata, ...state.metadata },
+  error: state.error ?? null,
+  finish_reason: state.finish?.reason ?? null,
+});
 
 export function watchedOf(id: string | null | undefined): Watched | undefined {
   return id ? answers.getState().watched.get(id) : undefined;

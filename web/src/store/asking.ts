@@ -5,7 +5,7 @@ import { cancelThread, createThread } from "../api/conversations";
 import type { AskBody, ContentPart, Facts, Message } from "../api/types";
 import { preferences } from "../settings/preferences";
 import { liveIn, stop, watch } from "./answers";
-import { change, conversationOf, outdate, type Pending, refreshConversation, setPending } from "./conversations";
+import { change, conversationOf, outdate, type Pending, refreshConversation, save, setPending } from "./conversations";
 import { tellTabs } from "./tabs";
 import { refreshThread, upsertThread } from "./threads";
 
@@ -86,6 +86,7 @@ export function place(thread: string, question: Message, answer: Message): void 
     const above = question.parent_id === null ? [] : at < 0 ? now.messages : now.messages.slice(0, at + 1);
     return { ...now, messages: [...above, question, answer], origin: "server" };
   });
+  save(thread);
 }
 
 export function bodyOf(pending: Pending): AskBody {

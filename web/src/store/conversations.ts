@@ -6,8 +6,9 @@
 import { createStore } from "zustand/vanilla";
 import * as api from "../api/conversations";
 import type { ContentPart, Message } from "../api/types";
-import { isOver, watch, watchedOf } from "./answers";
+import { answers, isOver, watch, watchedOf, withState } from "./answers";
 import { readConversation, saveConversation } from "./cache";
+import { tellTabs } from "./tabs";
 import { refreshThread } from "./threads";
 
 /** A question on its way to the server, or one that it did not take. */
@@ -126,9 +127,21 @@ function joinLive(thread: string): void {
   }
 }
 
-function save(thread: string): void {
+export function save(thread: string): void {
   const { messages, hasMore } = conversationOf(thread);
   void saveConversation(thread, messages.slice(-api.PAGE_SIZE), hasMore || messages.length > api.PAGE_SIZE);
+}
+
+/** Keeps what there is of the answers that are made: it can then be read without the server, too. */
+export function keepLive(): void {
+  for (const [id, { thread, stream }] of answers.getState().watched) {
+    const { text, reasoning, events } = stream.state;
+    const message = conversationOf(thread).messages.find((each) => each.stream_id === id);
+    if (message?.status !== "streaming" || !events || isOver(stream.state)) continue;
+    if (message.content === text && message.reasoning === reasoning) continue;
+    updateMessageContent(thread, message.id, text, reasoning);
+    save(thread);
+  }
 }
 
 // ------------------------------------------------------------------- single messages
@@ -151,11 +164,30 @@ export function updateMessageUsage(thread: string, id: string, usage: Message["u
 /** With all that is below it. */
 export async function deleteMessage(thread: string, id: string): Promise<void> {
   await api.deleteMessage(id);
+  outdate(thread);
   change(thread, (now) => {
     const at = now.messages.findIndex((message) => message.id === id);
     return at < 0 ? now : { ...now, messages: now.messages.slice(0, at) };
   });
+  tellTabs({ kind: "thread", id: thread });
   await refreshConversation(thread);
+}
+
+/** Brings a message among those that are loaded: it may be further up, or on another branch, which is then shown. */
+export async function reachMessage(thread: string, id: string): Promise<void> {
+  if (await reachAbove(thread, id)) return;
+  await switchBranch(thread, id);
+  await reachAbove(thread, id);
+}
+
+async function reachAbove(thread: string, id: string): Promise<boolean> {
+  for (;;) {
+    const { messages, hasMore } = conversationOf(thread);
+    if (messages.some((message) => message.id === id)) return true;
+    if (!hasMore) return false;
+    await loadOlder(thread);
+    if (conversationOf(thread).messages[0] === messages[0]) return false; // the branch has changed meanwhile
+  }
 }
 
 export async function switchBranch(thread: string, messageId: string): Promise<void> {
@@ -168,18 +200,7 @@ export async function settleMessage(thread: string, streamId: string): Promise<v
   const message = conversationOf(thread).messages.find((each) => each.stream_id === streamId);
   if (!message) return;
   const state = watchedOf(streamId)?.stream.state;
-  if (state && isOver(state)) {
-    updateMessageContent(thread, message.id, state.text, state.reasoning);
-    if (state.usage) updateMessageUsage(thread, message.id, state.usage);
-    changeMessage(thread, message.id, (each) => ({
-      ...each,
-      status: state.phase === "failed" ? "failed" : state.phase === "cancelled" ? "cancelled" : "done",
-      sources: state.sources,
-      metadata: { ...each.metadata, ...state.metadata },
-      error: state.error ?? null,
-      finish_reason: state.finish?.reason ?? null,
-    }));
-  }
+  if (state && isOver(state)) changeMessage(thread, message.id, (each) => withState(each, state));
   const kept = await api.getMessage(message.id);
   outdate(thread);
   changeMessage(thread, message.id, () => kept);

@@ -2,10 +2,10 @@
  * and now and then. Nothing here draws.
  */
 
-import { noteFailure } from "../api/server";
+import { noteFailure, reachability } from "../api/server";
 import type { Thread } from "../api/types";
 import { onAnswerEnd } from "./answers";
-import { conversationOf, refreshConversation, settleMessage } from "./conversations";
+import { conversationOf, keepLive, refreshConversation, settleMessage } from "./conversations";
 import { saveDrafts } from "./drafts";
 import { currentPlace } from "./navigation";
 import { onNews, tellTabs } from "./tabs";
@@ -13,6 +13,9 @@ import { deleteAllNow, openThreads, refreshThread, refreshThreads, threadList } 
 
 /** For answers that other devices asked for; tabs of this browser tell each other. */
 const POLL_MS = 15_000;
+/** While the server is away: it may be back at any time. */
+const AWAY_MS = 3_000;
+const KEEP_MS = 5_000;
 /** The server names a thread after its first answer, by a model that takes a moment. */
 const TITLE_AFTER_MS = [400, 2500, 8000];
 
@@ -30,17 +33,43 @@ export function startSync(): () => void {
       quietly(refreshThreads());
       if (news.kind === "thread" && conversationOf(news.id).origin !== "none") quietly(refreshConversation(news.id));
     }),
-    listen(document, "visibilitychange", () => (document.hidden ? saveDrafts() : poll())),
+    listen(document, "visibilitychange", () => (document.hidden ? leave() : poll())),
     listen(window, "online", poll),
     listen(window, "pagehide", () => {
-      saveDrafts();
+      leave();
       deleteAllNow();
     }),
+    pollNowAndThen(),
   ];
-  const timer = setInterval(() => !document.hidden && poll(), POLL_MS);
+  const timer = setInterval(keepLive, KEEP_MS);
   return () => {
     clearInterval(timer);
     for (const stop of stops) stop();
+  };
+}
+
+function leave(): void {
+  saveDrafts();
+  keepLive();
+}
+
+function pollNowAndThen(): () => void {
+  let timer: ReturnType<typeof setTimeout>;
+  const wait = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(
+      () => {
+        if (!document.hidden) poll();
+        wait();
+      },
+      reachability.getState().reachable ? POLL_MS : AWAY_MS,
+    );
+  };
+  wait();
+  const stop = reachability.subscribe(wait);
+  return () => {
+    stop();
+    clearTimeout(timer);
   };
 }
 

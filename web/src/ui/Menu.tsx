@@ -1,10 +1,12 @@
-/** A menu of actions at a button. Not modal: a modal one would inject styles, which the page's policy forbids. */
+/** A menu of actions at a button, open from the start: it comes when it is wanted (MenuLater.tsx). Not modal: a modal one
+ * would inject styles, which the page's policy forbids.
+ */
 
 import * as Radix from "@radix-ui/react-dropdown-menu";
-import type { ReactNode } from "react";
+import type { ReactElement, ReactNode } from "react";
 
 interface MenuProps {
-  readonly trigger: ReactNode;
+  readonly trigger: ReactElement;
   readonly children: ReactNode;
   readonly align?: "start" | "end";
   readonly onOpenChange?: (open: boolean) => void;
@@ -12,7 +14,7 @@ interface MenuProps {
 
 export function Menu({ trigger, children, align = "end", onOpenChange }: MenuProps): ReactNode {
   return (
-    <Radix.Root modal={false} {...(onOpenChange ? { onOpenChange } : {})}>
+    <Radix.Root defaultOpen modal={false} {...(onOpenChange ? { onOpenChange } : {})}>
       <Radix.Trigger asChild>{trigger}</Radix.Trigger>
       {/* In its place and not in a portal: in a drawer, which is modal, everything outside is inert. */}
       <Radix.Content className="menu" align={align} sideOffset={6} collisionPadding={8}>
