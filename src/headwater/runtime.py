@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from ._version import __version__
 from .config import Settings
 from .errors import LogError
-from .logs import open_log
+from .logs import Keeping, open_log
 from .providers.discovery import BUILT_IN, EXTRACTIVE, Surroundings, find_providers, transport_for
 from .providers.ports import Transport
 from .providers.presets import preset_name
@@ -88,7 +88,8 @@ async def open_runtime(
         sealer = open_sealer(settings)
         routes_file = settings.data_dir / FILE_NAME if log is None and settings.log == "sqlite" else None
         if log is None:
-            log = await open_log(settings.log, settings.data_dir, settings.durability, sealer)
+            keeping = Keeping(sealer, settings.compression_stored_level)
+            log = await open_log(settings.log, settings.data_dir, settings.durability, keeping)
             stack.push_async_callback(log.close)
         registry = await open_registry(settings, listens=listens) if providers else Registry([])
         stack.push_async_callback(registry.close)

@@ -38,7 +38,7 @@ MODEL = "first/fake-1"
 
 pytestmark = pytest.mark.timeout(180)
 FIRST_LOAD_BYTES = 200 * 1024
-CHARTS = 15
+CHARTS = 16
 SOME_OF_ALL, NOT_ALL = re.compile(r"^[1-9]\d*(\.\d)?%$"), re.compile(r"^\d{1,2}(\.\d)?%$")
 
 
@@ -138,6 +138,8 @@ async def test_what_went_wrong_is_told_by_reason_provider_and_model(
     await expect(page.get_by_test_id("provider-first")).to_contain_text("closed")
     await expect(page.get_by_test_id("model-house")).to_contain_text("€")
     await expect(figure(page, "error-rate")).not_to_have_text("0%")
+    await expect(figure(page, "memory")).to_contain_text("MB")
+    await expect(figure(page, "disk")).to_contain_text("%")
     await shoot(page, "dashboard-failures", whole=True)
 
 

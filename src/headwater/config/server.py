@@ -292,6 +292,9 @@ class Compressing(Group):
     compression_br_level: int = setting(
         COMPRESSION, 3, "Effort of br; a viewer holds 310 KiB with 2 and 3, up to 580 with 4 and 5.", ge=2, le=5
     )
+    compression_stored_level: int = setting(
+        COMPRESSION, 3, "Effort (zlib) of what the log folds into its archive; 0 stores it as it is.", ge=0, le=9
+    )
     compression_min_bytes: int = setting(
         COMPRESSION, 1024, "An ended answer with less text is sent as it is.", ge=0, le=16 * MIB
     )

@@ -42,7 +42,7 @@ def events_from(pieces: Iterable[Piece], position: int) -> list[Event]:
     return events
 
 
-def pack(pieces: Iterable[Piece]) -> Iterator[Piece]:
+def pack(pieces: Iterable[Piece], level: int = COMPRESSION_LEVEL) -> Iterator[Piece]:
     """Adjacent pieces as few compressed ones. Raises `LogCorrupt` for a hole, or a segment that cannot be joined."""
     run: list[Piece] = []
     size = 0
@@ -52,12 +52,12 @@ def pack(pieces: Iterable[Piece]) -> Iterator[Piece]:
             raise LogCorrupt(f"the events from seq {expected} on are missing")
         expected = piece.first_seq + piece.events
         if run and size + len(piece.data) > CHUNK_BYTES:
-            yield _chunk(run)
+            yield _chunk(run, level)
             run, size = [], 0
         run.append(piece)
         size += len(piece.data)
     if run:
-        yield _chunk(run)
+        yield _chunk(run, level)
 
 
 def unpack(piece: Piece) -> Piece:
@@ -68,6 +68,6 @@ def unpack(piece: Piece) -> Piece:
         raise LogCorrupt(f"the chunk at seq {piece.first_seq} does not decompress: {exc}") from exc
 
 
-def _chunk(run: list[Piece]) -> Piece:
+def _chunk(run: list[Piece], level: int) -> Piece:
     joined = join_segments([piece.data for piece in run])
-    return Piece(run[0].first_seq, sum(piece.events for piece in run), zlib.compress(joined, COMPRESSION_LEVEL))
+    return Piece(run[0].first_seq, sum(piece.events for piece in run), zlib.compress(joined, level))

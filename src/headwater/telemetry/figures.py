@@ -52,11 +52,12 @@ class ViewersNow(msgspec.Struct, frozen=True):
 
 
 class Now(msgspec.Struct, frozen=True):
-    """`memory_bytes`: resident in this process."""
+    """`memory_bytes`: resident in this process. `disk`: null where nothing is kept, or nobody could tell."""
 
     streams: StreamsNow
     viewers: ViewersNow
     memory_bytes: int
+    disk: Disk | None = None
 
 
 class Duration(msgspec.Struct, frozen=True):

@@ -189,6 +189,7 @@ class Monitor:
             StreamsNow(recorder.streams, settings.max_streams, hub.queued, settings.max_queued, recorder.states()),
             ViewersNow(recorder.viewers, settings.max_connections),
             memory_bytes(),
+            self._disk,
         )
 
     def snapshot(self) -> Snapshot:

@@ -86,6 +86,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "streams_per_s": _rate("streams_per_s", "1/s"),
         "error_rate": _rate("error_rate", "share"),
         "cpu_cores": _rate("cpu_cores", "cores"),
+        "log_lag_ms": Metric("ms", lambda bucket: {"value": bucket.peaks.log_lag_ms}),
         "memory_bytes": Metric("bytes", lambda bucket: {"value": bucket.peaks.memory_bytes or None}),
         "completion_rate": _rate("completion_rate", "share"),
         "reconnection_rate": _rate("reconnection_rate", "share"),
@@ -99,7 +100,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "packets_lost": _of_network("packets_lost"),
     }
 )  # fmt: skip
-"""By name. `streams`, `queued`, `viewers` and `memory_bytes` are the most that there was at once."""
+"""By name. `streams`, `queued`, `viewers`, `memory_bytes` and `log_lag_ms` are the most that there was."""
 
 
 def series_of(

@@ -64,6 +64,7 @@ const PANELS: readonly Panel[] = [
   { title: "chartDrops", metrics: { drops: "dropsLower", left_early: "leftLower" }, format: formatCount, sums: true },
   { title: "meanChunk", metrics: { mean_chunk_bytes: "bytes" }, format: formatSize },
   { title: "roundTrip", hint: "roundTripHint", metrics: { rtt_ms: null }, format: formatMs },
+  { title: "chartLog", hint: "chartLogHint", metrics: { log_lag_ms: "longestLower" }, format: formatMs },
   { title: "chartCpu", hint: "chartCpuHint", metrics: { cpu_cores: "cores" }, format: formatCores },
   { title: "chartMemory", hint: "chartMemoryHint", metrics: { memory_bytes: "residentLower" }, format: formatSize },
   {

@@ -113,6 +113,18 @@ export function Tiles({ summary }: { readonly summary: Summary }): ReactNode {
               : t("packetsLost", { n: totals.packets_lost })
           }
         />
+        <Tile name={t("chartMemory")} testId="memory" value={formatSize(now.memory_bytes, language)} />
+        {now.disk ? (
+          <Tile
+            name={t("disk")}
+            testId="disk"
+            value={formatShare(1 - now.disk.free_bytes / now.disk.size_bytes, language)}
+            more={t("freeOf", {
+              free: formatSize(now.disk.free_bytes, language),
+              size: formatSize(now.disk.size_bytes, language),
+            })}
+          />
+        ) : null}
       </dl>
     </section>
   );

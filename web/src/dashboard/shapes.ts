@@ -43,6 +43,8 @@ export interface Summary {
       readonly queue_limit: number;
       readonly by_state: Readonly<Record<string, number>>;
     };
+    readonly memory_bytes: number;
+    readonly disk: { readonly size_bytes: number; readonly free_bytes: number } | null;
     readonly viewers: { readonly active: number; readonly limit: number };
   };
   readonly totals: Readonly<

@@ -17,6 +17,8 @@ const summary = (durations: Partial<Summary["durations"]> = {}, more: Partial<Su
   now: {
     streams: { active: 3, limit: 2000, queued: 2, queue_limit: 1000, by_state: { streaming: 3 } },
     viewers: { active: 4, limit: 10_000 },
+    memory_bytes: 150_000_000,
+    disk: { size_bytes: 1_000_000_000, free_bytes: 250_000_000 },
   },
   totals: {
     started: 1,
@@ -97,6 +99,12 @@ describe("tiles", () => {
     expect(streams.getByText("of 2,000")).toBeDefined();
     expect(streams.getByText("3 streaming · 2 waiting")).toBeDefined();
     expect(screen.getByTestId("error-rate").textContent).toContain("1 of 4 streams");
+    expect(screen.getByTestId("memory").textContent).toContain("150 MB");
+    expect(screen.getByTestId("disk").textContent).toContain("75%250 MB of 1 GB free");
+    cleanup();
+    const { now } = summary();
+    render(<Tiles summary={summary({}, { now: { ...now, disk: null } })} />);
+    expect(screen.queryByTestId("disk")).toBeNull();
   });
 
   it("say when a target is missed, and nothing where nothing was measured", () => {

@@ -19,7 +19,7 @@ import msgspec
 
 from ...errors import LogCorrupt, LogError
 from ..sealing import PLAIN, Seals
-from ..segments import Piece, pack
+from ..segments import COMPRESSION_LEVEL, Piece, pack
 from .database import execute_rows, log_error, snapshot, sql, transaction
 from .index import Hot, Index
 from .reading import opened_piece, read_rows
@@ -46,6 +46,7 @@ class Limits(msgspec.Struct, frozen=True):
     wal_bytes: int = 4 * 2**20  # between two checkpoints
     vacuum_pages: int = 64  # given back to the file system in one step
     spare_pages: int = 1024  # free ones that the file keeps; it also keeps a quarter of its size
+    compression_level: int = COMPRESSION_LEVEL  # of zlib, for what is folded
 
 
 class Upkeep:
@@ -102,12 +103,17 @@ class Upkeep:
             count = 0
             while hots := self._due():
                 wanted = [_part(hot, self._limits.fold_bytes) for hot in hots]
-                packed = await self._keeper.run(lambda: _pack(self._keeping, wanted, self._seals))  # noqa: B023 - awaited at once
+                packed = await self._keeper.run(lambda: self._packed(wanted))  # noqa: B023 - awaited at once
                 count += await self._turns.chore(_Fold(self._index, packed))
             needed = self._index.oldest_needed_row()
             while self._index.oldest_row < needed:
                 await self._turns.chore(_Reclaim(self._index, needed, self._limits.reclaim_rows))
             return count
+
+    def _packed(self, parts: list[_Part]) -> list[_Packed]:
+        """In the keeper's thread."""
+        with snapshot(self._keeping):
+            return [_pack_one(self._keeping, part, self._seals, self._limits.compression_level) for part in parts]
 
     async def shrink(self) -> None:
         """Give free pages back to the file system, except what the journal will soon use again."""
@@ -188,15 +194,10 @@ def _part(hot: Hot, max_bytes: int) -> _Part:
     return _Part(hot, hot.rows[:count], hot.starts[count] if count < len(hot.starts) else hot.next_seq)
 
 
-def _pack(db: sqlite3.Connection, parts: list[_Part], seals: Seals = PLAIN) -> list[_Packed]:
-    with snapshot(db):
-        return [_pack_one(db, part, seals) for part in parts]
-
-
-def _pack_one(db: sqlite3.Connection, part: _Part, seals: Seals = PLAIN) -> _Packed:
+def _pack_one(db: sqlite3.Connection, part: _Part, seals: Seals, level: int) -> _Packed:
     try:
         stored, stream = read_rows(db, part.hot.num, part.rows), part.hot.id
-        chunks = pack(opened_piece(piece, stream, seals) for piece in stored)
+        chunks = pack((opened_piece(piece, stream, seals) for piece in stored), level)
         sealed = [
             chunk._replace(data=seals.seal(stream, "archive", chunk.data, chunk.first_seq, chunk.events))
             for chunk in chunks

@@ -9,7 +9,7 @@ from pathlib import Path
 from headwater.events import Seq
 from headwater.logs import SqliteLog
 from headwater.logs.sqlite import Limits
-from headwater.logs.sqlite.upkeep import _Fold, _pack, _part
+from headwater.logs.sqlite.upkeep import _Fold, _part
 from tests.conformance.logs.stories import Story, committed
 
 
@@ -52,7 +52,7 @@ async def test_bytes_agree_with_the_file(tmp_path: Path) -> None:
     assert_accounts(log, tmp_path)
     await committed(log, stories[4].end())
     part = _part(log._index.hot[stories[4].id], 100)  # one step of folding, which takes a part of it
-    assert await log._turns.chore(_Fold(log._index, _pack(log._storage.keeping, [part]))) == 0
+    assert await log._turns.chore(_Fold(log._index, log._upkeep._packed([part]))) == 0
     assert_accounts(log, tmp_path)
     await log.compact()
     await log.trim(stories[3].id, Seq(20))
