@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help serve page test lint format types bench docs build clean node postgres browser
+.PHONY: help serve page test lint format types bench docs build clean node postgres browser monitor
 
 UV := scripts/uv
 ARGS ?=
@@ -31,7 +31,7 @@ serve: ## build the page where that is possible, and start the server; flags in 
 page: ## build the chat page and the dashboard, unless nothing changed
 	@$(RUN) python scripts/build_page.py
 
-test: node postgres browser ## run all tests with coverage; more pytest arguments in PYTEST_ARGS
+test: node postgres browser monitor ## run all tests with coverage; more pytest arguments in PYTEST_ARGS
 	@$(SYNC)
 	@$(RUN) python scripts/build_page.py --if-possible
 	@$(RUN) pytest -n 2 --dist loadgroup --cov --cov-report term $(PYTEST_ARGS)
@@ -50,6 +50,9 @@ postgres:
 
 browser:
 	@scripts/tools browser
+
+monitor:
+	@scripts/tools monitor
 
 # TypeScript is checked where there is npm or a way to get it, and always under CI; see scripts/npm.py.
 NPM := $(RUN) python scripts/npm.py

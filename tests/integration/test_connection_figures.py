@@ -203,9 +203,11 @@ async def test_every_figure_is_that_of_the_run() -> None:
     network = told["network"]
     assert network["connectionDrops"] == 2
     if ON_LINUX:
-        # Of each connection that was looked at when it went; loopback loses nothing.
+        # Of each connection that was looked at when it went; what the kernel's figures are, `test_tcp_info` shows. A
+        # stalled machine may make it send a packet again, also on loopback.
         assert network["averageRTT"] > 0
-        assert (network["retransmissions"], network["packetsLost"], "reason" in network) == (0, 0, False)
+        assert network["retransmissions"] >= network["packetsLost"] >= 0
+        assert "reason" not in network
 
     # The same over all streams of the server, of which this was the only one.
     assert (whole.totals.texts, whole.totals.text_bytes, whole.totals.drops) == (len(PIECES), BYTES, 2)

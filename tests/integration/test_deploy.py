@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -18,6 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from headwater.telemetry.settings import TelemetrySettings
+from tests.programs import find
 from tests.stack import ROOT, Served, Watcher, begin, viewers_client
 from tests.upstream import Upstream, closed_url, prompt
 
@@ -193,10 +193,10 @@ def test_the_dashboard_can_be_laid_out() -> None:
         assert beside or one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
 
 
+@pytest.mark.monitor
 def test_prometheus_takes_the_rules_and_they_fire_and_clear() -> None:
-    promtool = shutil.which("promtool")
-    if promtool is None:
-        pytest.skip("promtool (Debian package prometheus) is not installed")
+    promtool = find("promtool")
+    assert promtool is not None
     for command in (["check", "rules", RULES.name], ["test", "rules", RULES_TEST.name]):
         done = subprocess.run([promtool, *command], cwd=RULES.parent, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -118,8 +118,9 @@ async def test_gone_is_gone() -> None:
 
 
 async def test_a_redirect_is_not_followed() -> None:
+    """With 307 the method stays: a client that follows would post there."""
     async with Receiver().serving() as other:
-        moved = Receiver(302, headers={"Location": other.url})
+        moved = Receiver(307, headers={"Location": other.url})
         async with moved.serving(), sending(moved, attempts=1) as (webhook, _):
             webhook.send("x", "t", {})
             await eventually(lambda: not webhook._sending)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import socket
 import struct
 import subprocess
@@ -50,7 +49,7 @@ def test_there_are_never_fewer_than_none() -> None:
 
 
 @ON_LINUX
-@pytest.mark.skipif(shutil.which("ss") is None, reason="ss (iproute2) is not installed")
+@pytest.mark.monitor
 def test_another_program_reads_the_same(pair: tuple[socket.socket, socket.socket]) -> None:
     server, client = pair
     for _ in range(20):

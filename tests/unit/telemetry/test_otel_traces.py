@@ -139,17 +139,19 @@ async def test_a_failure_is_an_error_and_says_which() -> None:
 async def test_a_callers_trace_is_continued() -> None:
     async with world() as it:
         TRACE_PARENT.set(PARENT)
-        await it.run(Steps((0, [Text("a")])))
+        channel = await it.run(Steps((0, [Text("a")])))
         TRACE_PARENT.set("nonsense")
+        it.hub.attach(channel, PlainEncoder, MemorySink(), "1.1").close()
         await it.run(Steps((0, [Text("b")])), model="other")
         spans = it.spans
     whole = spans["stream house"]
     assert whole.context is not None and whole.parent is not None
     assert f"{whole.context.trace_id:032x}" == PARENT.split("-")[1]
     assert f"{whole.parent.span_id:016x}" == PARENT.split("-")[2]
-    other = spans["stream other"]
-    assert other.parent is None and other.context is not None
-    assert other.context.trace_id != whole.context.trace_id
+    for name in ("stream other", "resume stream"):
+        other = spans[name]
+        assert other.parent is None and other.context is not None
+        assert other.context.trace_id != whole.context.trace_id, name
 
 
 async def test_viewers_that_come_back_name_the_streams_span() -> None:
