@@ -41,7 +41,7 @@ class Histogram:
         self.total += value
 
     def add_all(self, values: Sequence[float]) -> None:
-        """Some 0.1 µs a value."""
+        """Some 0.2 µs a value."""
         counts = self.counts
         for place in map(bisect_left, repeat(self.bounds), values):
             counts[place] += 1
