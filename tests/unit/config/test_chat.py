@@ -58,7 +58,7 @@ def test_a_structs_fields_are_settings_with_the_same_defaults_and_types(struct: 
 
 def test_what_is_secret() -> None:
     theirs = {"ai_api_key", "embedding_api_key", "jwt_secret", "ticket_secret"}
-    theirs |= {"alert_webhook_url", "alert_webhook_secret"}
+    theirs |= {"alert_webhook_url", "alert_webhook_secret", "encryption_keys"}
     assert set(SECRETS) == theirs | {"api_keys", "admin_keys", "database_url", "redis_url"}
 
 

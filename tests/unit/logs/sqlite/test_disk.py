@@ -11,7 +11,7 @@ import pytest
 
 from headwater.errors import LogUnavailable
 from headwater.logs import SqliteLog
-from headwater.logs.sqlite.upkeep import _pack_one, _part
+from headwater.logs.sqlite.upkeep import _part
 from tests.conformance.logs.stories import Story, assert_intact, begun, committed, finished, read_all
 
 from . import full_disk_child
@@ -57,7 +57,7 @@ async def test_a_disk_that_fails_while_streams_are_folded(tmp_path: Path) -> Non
     keeping.set_progress_handler(lambda: 1, 1)
     parts = [_part(log._index.hot[story.id], 1_000)]
     with pytest.raises(sqlite3.OperationalError, match="interrupted"):
-        _pack_one(keeping, parts[0])
+        log._upkeep._packed(parts)
     keeping.set_progress_handler(None, 1)
     assert await log.compact() == 1
     await assert_intact(log, story)
