@@ -103,7 +103,8 @@ async def test_killed_at_any_moment_it_keeps_what_anyone_saw(tmp_path: Path, htt
     for round_number in range(3):
         async with application(tmp_path, http) as running, httpx.AsyncClient(timeout=60) as client:
             for key, before in seen.items():
-                rest, _ = await watch(client, f"{running.url}/answer/{key}", before[-1].id)
+                rest, found = await watch(client, f"{running.url}/answer/{key}", before[-1].id)
+                assert rest, (found.status_code, found.headers, before[-1])
                 assert endless.startswith(text(before + rest))
                 end = decode_event(rest[-1].data)
                 assert isinstance(end, Error)
