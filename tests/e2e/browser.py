@@ -60,7 +60,7 @@ class Reader:
     def __init__(self, context: BrowserContext, url: str) -> None:
         self.context = context
         self.url = url
-        self.errors: list[str] = []
+        self._faults: list[str] = []
         self.requests: list[Request] = []
         self._expected: list[re.Pattern[str]] = []
         context.set_default_timeout(PATIENCE_MS)
@@ -68,7 +68,12 @@ class Reader:
         context.on("weberror", self._failed)
         context.on("request", self._asked)
 
+    @property
+    def errors(self) -> list[str]:
+        return [fault for fault in self._faults if not any(pattern.search(fault) for pattern in self._expected)]
+
     def expect(self, pattern: str | re.Pattern[str]) -> None:
+        """Also of what was told before: a page that is opening may be faster than whoever expects it."""
         self._expected.append(re.compile(pattern))
 
     async def open(self, path: str = "/") -> Page:
@@ -89,9 +94,11 @@ class Reader:
         if not request.url.startswith((f"{self.url}/", "blob:", "data:")):
             self._note(f"asked another origin: {request.url}")
 
+    def forget(self) -> None:
+        self._faults.clear()
+
     def _note(self, fault: str) -> None:
-        if not any(pattern.search(fault) for pattern in self._expected):
-            self.errors.append(fault)
+        self._faults.append(fault)
 
 
 @asynccontextmanager
@@ -104,7 +111,7 @@ async def reading(browser: Browser, url: str, **options: Any) -> AsyncIterator[R
         yield reader
     finally:
         await context.close()
-    assert reader.errors == []
+    assert reader.errors == [], "\n".join(reader.errors)
 
 
 async def check_accessible(page: Page, within: str = "html") -> None:

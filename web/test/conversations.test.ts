@@ -213,6 +213,30 @@ describe("an answer that ends, or is left", () => {
     expect(store.conversationOf("t1").messages[0]).toMatchObject({ content: "kept", status: "done" });
   });
 
+  it("does not bring back the branch that was left while the server was asked for it", async () => {
+    follow(state);
+    let tell = (): void => {};
+    let list = (): void => {};
+    const kept = new Promise((resolve) => (tell = () => resolve({ ...live, status: "done" })));
+    const other = page([message({ id: "b", role: "assistant", content: "the other one" })]);
+    const first = new Promise((resolve) => (list = () => resolve(other)));
+    let lists = 0;
+    request.mockImplementation((_, address) => {
+      if (address.endsWith("/messages/a")) return kept as never;
+      if (address.includes("/threads/t1/messages")) return (lists++ ? Promise.resolve(other) : first) as never;
+      return Promise.resolve(thread({ id: "t1" }) as never);
+    });
+    const settled = store.settleMessage("t1", "s1");
+    const switched = store.switchBranch("t1", "b");
+    await vi.waitFor(() => expect(lists).toBe(1));
+    tell();
+    await vi.waitFor(() => expect(store.conversationOf("t1").messages[0]?.status).toBe("done"));
+    await new Promise((resolve) => setTimeout(resolve));
+    list();
+    await Promise.all([settled, switched]);
+    expect(store.conversationOf("t1").messages.map((each) => each.id)).toEqual(["b"]);
+  });
+
   it("can be read so far without the server", async () => {
     follow({ ...state, phase: "streaming", text: "whole so far" });
     store.keepLive();

@@ -201,8 +201,11 @@ export async function settleMessage(thread: string, streamId: string): Promise<v
   if (!message) return;
   const state = watchedOf(streamId)?.stream.state;
   if (state && isOver(state)) changeMessage(thread, message.id, (each) => withState(each, state));
+  const turn = asked.get(thread);
   const kept = await api.getMessage(message.id);
-  outdate(thread);
   changeMessage(thread, message.id, () => kept);
+  // A list that was asked for meanwhile may show another branch, and this message as it was: it is asked for again.
+  if (asked.get(thread) === turn) outdate(thread);
+  else await refreshConversation(thread);
   save(thread);
 }
