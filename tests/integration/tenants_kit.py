@@ -248,7 +248,9 @@ class _Maker:
         created = (await self.call("POST", "/streaming/connections", json=first)).json()["data"]["id"]
         await self.call("GET", f"/streaming/connections/{created}/events")
         waiting = (await self.call("POST", "/streaming/connections", json=first)).json()["data"]["id"]
-        self.things["connection"] = [created, waiting]
+        # One for each way to close it: what is forgotten cannot be closed again.
+        further = (await self.call("POST", "/streaming/connections", json=first)).json()["data"]["id"]
+        self.things["connection"] = [created, waiting, further]
         await self.call("POST", "/streaming/stream", json=first, headers={"Idempotency-Key": f"{name}-connection"})
         self.things["idempotency"].append(f"{name}-connection")
         chat = {"message": self.secret("chatted"), "sessionId": f"{name}-session", "workspaceId": f"{name}-place"}

@@ -45,7 +45,7 @@ def variable_warnings(settings: Settings, environ: Mapping[str, str]) -> list[st
         warnings.append(f"{variable} is not a setting and has no effect{hint}")
     if "HEADWATER_API_KEY" in found and not settings.keyed:
         warnings.append(
-            "this server has no API key: HEADWATER_API_KEY is what clients send, set HEADWATER_API_KEYS for what the"
+            "this server has no API key; HEADWATER_API_KEY is what clients send, set HEADWATER_API_KEYS for what the"
             " server asks for"
         )
     return warnings
