@@ -121,7 +121,8 @@ async def test_a_stream_is_seen_to_come_and_go(visit: Visit, measured: Served, c
     await expect(figure(page, "mean-chunk")).not_to_have_text("–")
     if sys.platform == "linux":
         await expect(figure(page, "round-trip")).to_contain_text("ms")
-        await expect(figure(page, "retransmissions")).to_have_text("0")
+        # Usually none, but a kernel that was kept waiting sends a segment again on the loopback as well.
+        await expect(figure(page, "retransmissions")).to_have_text(re.compile(r"^\d+$"))
 
 
 async def test_what_went_wrong_is_told_by_reason_provider_and_model(

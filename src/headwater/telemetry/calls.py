@@ -1,18 +1,18 @@
 """Calls of providers since the process began, as OpenTelemetry's conventions for generative AI count them.
 
 Histograms with the buckets that the conventions recommend, by provider and upstream model
-(https://github.com/open-telemetry/semantic-conventions-genai). They are filled beside the event path: a stream's gaps
-once a second, the rest when it has ended, for only then it is known who has answered.
+(https://github.com/open-telemetry/semantic-conventions-genai). They are filled when a stream has ended, for only then
+it is known who has answered.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from itertools import repeat
 from typing import NamedTuple
 
 from .bucket import OTHER
+from .sketch import Sketch
 
 SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 TOKENS = (
@@ -40,17 +40,13 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
-    def add_all(self, values: Sequence[float]) -> None:
-        """Some 0.2 µs a value."""
-        counts = self.counts
-        for place in map(bisect_left, repeat(self.bounds), values):
-            counts[place] += 1
-        self.total += sum(values)
-
-    def merge(self, other: Histogram) -> None:
-        """`other` has the same bounds."""
-        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
-        self.total += other.total
+    def add_sketch(self, values: Sketch) -> None:
+        """Its values; one within 2 % of a bound may be on the other side of it."""
+        up_to = [0, *values.count_up_to(self.bounds), values.count]
+        self.counts = [
+            count + after - before for count, before, after in zip(self.counts, up_to, up_to[1:], strict=False)
+        ]
+        self.total += values.total
 
 
 class Place(NamedTuple):
@@ -93,28 +89,23 @@ class Calls:
 
 
 class Gaps:
-    """The times between the chunks of one stream's calls. A call whose place is not known yet is the first speaker's.
+    """The times between the chunks of one stream's calls. A call without a known place is the first speaker's."""
 
-    `begin` where a further call goes on with the answer.
-    """
-
-    __slots__ = ("parts",)
+    __slots__ = ("_parts", "_place")
 
     def __init__(self) -> None:
-        self.parts: list[tuple[Place | None, Histogram]] = []
+        self._parts: list[tuple[Place | None, Sketch]] = []
+        self._place: Place | None = None
 
-    def begin(self, place: Place | None) -> None:
-        self.parts.append((place, Histogram(SECONDS)))
-
-    def add_all(self, gaps: Sequence[float]) -> None:
-        if not self.parts:
-            self.begin(None)
-        self.parts[-1][1].add_all(gaps)
+    def end_call(self, gaps: Sketch, *, then: Place | None = None) -> None:
+        """A call is over, whose gaps these were; whoever is called `then` goes on with the answer."""
+        self._parts.append((self._place, gaps))
+        self._place = then
 
     def settle(self, calls: Calls, speaker: Place) -> None:
-        for place, histogram in self.parts:
-            calls.of(place or speaker).output_chunk.merge(histogram)
-        self.parts.clear()
+        for place, gaps in self._parts:
+            calls.of(place or speaker).output_chunk.add_sketch(gaps)
+        self._parts.clear()
 
 
 def place_of(fact: Mapping[str, object]) -> Place | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from ..events import CONTENT_TYPES, TERMINAL_TYPES, Error, Event, Status, Text
 from ..streams.channel import Channel, outcome
@@ -17,12 +17,16 @@ from ..streams.ports import Network, SupportsNetwork
 from ..streams.viewer import Viewer
 from .bucket import MAX_NAMES, Bucket
 from .calls import Calls, Gaps, Place, count_call, place_of
-from .sketch import Sketch, keys_of
+from .sketch import keys_of
 from .timeline import MAX_REMEMBERED, Timeline, Timelines
 from .track import Recorded, Track
 
 # Connections whose round trip is looked at in a second, some microseconds each; another part of them the next time.
 NETWORKS_A_SECOND = 50
+
+# Times between chunks, and streams that have any, that are counted in one go: about a millisecond.
+GAPS_AT_ONCE = 500
+STREAMS_AT_ONCE = 50
 
 _STAGES = {"retrying": "retries", "fallback": "fallbacks", "hedging": "hedges", "continuing": "continuations"}
 
@@ -57,12 +61,16 @@ class _Live:
 
 
 class _Watching:
-    """A viewer, and what of it is counted already. `track`: of its stream, where that is recorded here."""
+    """A viewer, and what of it is counted already. `track`: of its stream, where that is recorded here.
 
-    __slots__ = ("bytes", "packets_lost", "retransmissions", "track")
+    `network`: reads its connection's; None where the sink does not tell.
+    """
 
-    def __init__(self, track: Track | None) -> None:
+    __slots__ = ("bytes", "network", "packets_lost", "retransmissions", "track")
+
+    def __init__(self, sink: object, track: Track | None) -> None:
         self.bytes = 0
+        self.network = network_reader(sink)
         self.track = track
         self.retransmissions = 0
         self.packets_lost = 0
@@ -201,7 +209,7 @@ class Recorder:
         data = event.data if isinstance(event.data, Mapping) else {}
         if name == "continuations" and live.last_s is not None:
             self._count_gaps(live)
-            live.call_gaps.begin(place_of(data))
+            live.call_gaps.end_call(live.track.end_call(), then=place_of(data))
             live.broke_s, live.last_s = live.last_s, None
         parts = [data.get("provider"), data.get("model"), data.get("reason")]
         live.timeline.mark(now, event.stage, " ".join(str(part) for part in parts if part))
@@ -233,7 +241,7 @@ class Recorder:
     def attached(self, viewer: Viewer, cursor: str | None, reset: str | None) -> None:
         stream = viewer.channel.id
         track = self._track(stream)
-        self._viewers[viewer] = _Watching(track)
+        self._viewers[viewer] = _Watching(viewer.sink, track)
         self._note_peaks()
         counts = self.bucket.counts
         counts.attached += 1
@@ -255,7 +263,7 @@ class Recorder:
         counts = self.bucket.counts
         counts.sent_bytes += viewer.bytes - seen.bytes
         counts.left_early += viewer.channel.terminal is None
-        self._look_at(viewer, seen)
+        self._look_at(seen)
         if viewer.parting == "lost":
             counts.drops += 1
             if seen.track is not None:
@@ -276,9 +284,9 @@ class Recorder:
         if ended is not None:
             self.unsaved[stream] = ended.recorded()
 
-    def _look_at(self, viewer: Viewer, seen: _Watching) -> None:
+    def _look_at(self, seen: _Watching) -> None:
         """At its connection: the round trip of now, and what was sent again since the last time."""
-        network = network_of(viewer)
+        network = None if seen.network is None else seen.network()
         if network is None:
             return
         again = network.retransmissions - seen.retransmissions
@@ -324,6 +332,7 @@ class Recorder:
             for attempt in told:
                 count_call(self.calls, attempt, exact=usage is not None and usage.source == "exact")
             if speaker is not None:
+                live.call_gaps.end_call(live.track.end_call())
                 live.call_gaps.settle(self.calls, speaker)
 
     def _attempts(self, attempts: Sequence[Mapping[str, object]], first_token_ms: object) -> Place | None:
@@ -374,10 +383,21 @@ class Recorder:
             live.timeline.add(now, more)
 
     def _count_gaps(self, live: _Live) -> None:
-        gaps = live.track.untold()
-        if gaps:
-            self._gaps += gaps
-            live.call_gaps.add_all(gaps)
+        self._gaps += live.track.untold()
+
+    def sweep(self) -> Iterator[None]:
+        """Do the most of `take` in steps, so that others are served between them."""
+        some: list[_Live] = []
+        gaps = 0
+        for stream, live in list(self._live.items()):
+            if stream not in self._live:
+                continue
+            some.append(live)
+            gaps += len(live.gaps) - live.track.told
+            if gaps >= GAPS_AT_ONCE or len(some) == STREAMS_AT_ONCE:
+                self._fold_gaps(some)
+                some, gaps = [], 0
+                yield
 
     def take(self, queued: int) -> Bucket:
         """What happened since the last time. `queued`: streams that wait for a slot."""
@@ -389,41 +409,45 @@ class Recorder:
             if viewer.bytes != seen.bytes:
                 bucket.counts.sent_bytes += viewer.bytes - seen.bytes
                 seen.bytes = viewer.bytes
-                busy.append((viewer, seen))
+                busy.append(seen)
         self._turn += 1
         step = -(-len(busy) // NETWORKS_A_SECOND) or 1
-        for viewer, seen in busy[self._turn % step :: step]:
-            self._look_at(viewer, seen)
-        self._fold_gaps(bucket.timings.chunk_gap)
-        for live in self._live.values():
-            live.track.roll(now)
+        for seen in busy[self._turn % step :: step]:
+            self._look_at(seen)
+        self._fold_gaps(self._live.values())
         bucket.peaks.queued = max(bucket.peaks.queued, queued)
         self.bucket = Bucket()
         self._note_peaks()  # what goes on is of the next second, too
         return bucket
 
-    def _fold_gaps(self, sketch: Sketch) -> None:
-        """Those of all streams, whose keys, the dear part, are then known to each stream, too."""
+    def _fold_gaps(self, lives: Collection[_Live]) -> None:
+        """Those of some streams, whose keys, the dear part, are then known to each stream, too; and their slots."""
         gaps, self._gaps = self._gaps, []
         parts = []
-        for live in self._live.values():
+        for live in lives:
             track = live.track
             if len(track.gaps) > track.told:
                 parts.append((track, len(gaps)))
-                more = track.untold()
-                live.call_gaps.add_all(more)
-                gaps += more
+                gaps += track.untold()
         keys = keys_of(gaps)
-        sketch.add_all(gaps, keys)
+        self.bucket.timings.chunk_gap.add_all(gaps, keys)
         for track, start in parts:
             track.keys += keys[start : start + len(track.gaps) - len(track.keys)]
+        now = self._clock()
+        for live in lives:
+            live.track.roll(now)
 
     def _note_peaks(self) -> None:
         peaks = self.bucket.peaks
         peaks.streams, peaks.viewers = max(peaks.streams, self.streams), max(peaks.viewers, self.viewers)
 
 
+def network_reader(sink: object) -> Callable[[], Network | None] | None:
+    """Ask once for a viewer: looking through a protocol costs more than the answer."""
+    return sink.network if isinstance(sink, SupportsNetwork) else None
+
+
 def network_of(viewer: Viewer) -> Network | None:
     """None where its sink, or the system, does not tell."""
-    sink = viewer.sink
-    return sink.network() if isinstance(sink, SupportsNetwork) else None
+    reader = network_reader(viewer.sink)
+    return None if reader is None else reader()

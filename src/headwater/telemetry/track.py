@@ -85,13 +85,12 @@ class Cut(NamedTuple):
 
 
 class Track:
-    """`open`: the slot under way. `gaps`: seconds between deliveries that are not in it yet, always the same list.
-
-    `told`: how many of them whoever adds up all streams has seen, and `keys`: of the first of them, which it has told.
-    `began_s` on the loop's clock is `began_ms` on the wall's.
+    """`open`: the slot under way. `call`: the gaps of the provider's call under way. `gaps`: seconds between deliveries
+    that are in neither yet, always the same list. `told`: how many of them whoever adds up all streams has seen, and
+    `keys`: of the first of them, which it has told. `began_s` on the loop's clock is `began_ms` on the wall's.
     """
 
-    __slots__ = ("_closed", "_width_s", "began_ms", "began_s", "gaps", "keys", "open", "told", "whole")
+    __slots__ = ("_closed", "_width_s", "began_ms", "began_s", "call", "gaps", "keys", "open", "told", "whole")
 
     def __init__(self, began_s: float, began_ms: float, *, whole: bool) -> None:
         self.began_s = began_s
@@ -101,6 +100,7 @@ class Track:
         self.keys: list[int] = []
         self.told = 0
         self.open = Slot()
+        self.call = Sketch()
         self._width_s: float = FIRST_WIDTH_S
         self._closed: list[bytes] = []
 
@@ -124,10 +124,19 @@ class Track:
     def _settle(self) -> None:
         gaps, keys = self.gaps, self.keys
         if gaps:
-            self.open.gaps.add_all(gaps, keys + keys_of(gaps[len(keys) :]))
+            more = Sketch()
+            more.add_all(gaps, keys + keys_of(gaps[len(keys) :]))
+            self.open.gaps.merge(more)
+            self.call.merge(more)
             gaps.clear()
             keys.clear()
         self.told = 0
+
+    def end_call(self) -> Sketch:
+        """The gaps of the call that is over; what comes now is of another."""
+        self._settle()
+        call, self.call = self.call, Sketch()
+        return call
 
     def _widen(self) -> None:
         self._width_s *= 2

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from headwater.telemetry.bucket import OTHER
 from headwater.telemetry.calls import MAX_ERRORS, SECONDS, TOKENS, Calls, Gaps, Histogram, Place, count_call, place_of
+from headwater.telemetry.sketch import Sketch
+
+
+def sketch_of(values: Sequence[float]) -> Sketch:
+    sketch = Sketch()
+    sketch.add_all(values)
+    return sketch
+
 
 HERE, THERE = Place("a", "m"), Place("b", "n")
 
@@ -16,16 +26,24 @@ def test_buckets_are_those_that_the_conventions_recommend() -> None:
 
 
 def test_a_value_at_a_bound_is_in_its_bucket() -> None:
-    one, all_at_once = Histogram(SECONDS), Histogram(SECONDS)
+    histogram = Histogram(SECONDS)
     values = [0.0, 0.01, 0.0100001, 81.92, 82.0]
     for value in values:
-        one.add(value)
-    all_at_once.add_all(values)
-    for histogram in (one, all_at_once):
-        assert (histogram.counts[:2], histogram.counts[-2:], histogram.count) == ([2, 1], [1, 1], 5)
-        assert histogram.total == pytest.approx(sum(values))
-    one.merge(all_at_once)
-    assert (one.counts[0], one.count) == (4, 10)
+        histogram.add(value)
+    assert (histogram.counts[:2], histogram.counts[-2:], histogram.count) == ([2, 1], [1, 1], 5)
+    assert histogram.total == pytest.approx(sum(values))
+
+
+def test_a_sketch_is_spread_over_the_buckets() -> None:
+    values = [0.0, 0.005, 0.015, 0.03, 0.03, 5.0, 80.0, 90.0, 1000.0]
+    ours, theirs = Histogram(SECONDS), Histogram(SECONDS)
+    for value in values * 2:
+        ours.add(value)
+    theirs.add_sketch(sketch_of(values))
+    theirs.add_sketch(Sketch())
+    theirs.add_sketch(sketch_of(values))
+    assert theirs.counts == ours.counts
+    assert theirs.total == pytest.approx(ours.total)
 
 
 def test_names_are_bounded() -> None:
@@ -43,11 +61,9 @@ def test_names_are_bounded() -> None:
 
 def test_gaps_are_the_speakers_until_another_call_goes_on() -> None:
     calls, gaps = Calls(10), Gaps()
-    gaps.add_all([0.1, 0.1])
-    gaps.begin(THERE)
-    gaps.add_all([0.2])
-    gaps.begin(None)
-    gaps.add_all([0.4])
+    gaps.end_call(sketch_of([0.1, 0.1]), then=THERE)
+    gaps.end_call(sketch_of([0.2]))
+    gaps.end_call(sketch_of([0.4]))
     gaps.settle(calls, HERE)
     assert calls.of(HERE).output_chunk.total == pytest.approx(0.6)
     assert calls.of(THERE).output_chunk.total == pytest.approx(0.2)

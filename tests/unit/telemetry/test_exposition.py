@@ -38,7 +38,8 @@ def calls() -> Calls:
     calls = Calls(10)
     figures = calls.of(Place("a", "m"))
     figures.first_chunk.add(0.3)
-    figures.output_chunk.add_all([0.015, 0.2])
+    for gap in (0.015, 0.2):
+        figures.output_chunk.add(gap)
     figures.duration("").add(2.0)
     figures.duration("provider_timeout").add(100.0)
     figures.prompt_tokens.add(70)

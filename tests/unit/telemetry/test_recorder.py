@@ -380,6 +380,28 @@ def test_the_gaps_of_a_stream_are_its_own() -> None:
     assert (begun.slot.texts, begun.end_ms - begun.start_ms) == (8, 5_000)
 
 
+async def test_gaps_are_counted_in_steps_and_once_also_of_what_ends_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headwater.telemetry.recorder.GAPS_AT_ONCE", 3)
+    async with counted() as (hub, recorder):
+        scripts = [Script() for _ in range(5)]
+        channels = [(await hub.create(NewStream(), script))[0] for script in scripts]
+        for number in range(4):
+            for script in scripts:
+                script.say("a")
+            await eventually(lambda: all(channel.next_seq == number + 2 for channel in channels))  # noqa: B023
+        steps = recorder.sweep()
+        counts = [len(list(zip(range(2), steps)))]  # noqa: B905 - two of the five
+        scripts[-1].put(Done("stop"))
+        await eventually(lambda: recorder.streams == 4)
+        counts += [len(list(steps)), len(list(recorder.sweep()))]
+        bucket = recorder.take(0)
+        tracks = [recorder.recorded(channel.id) for channel in channels]
+    assert counts == [2, 2, 0]
+    assert bucket.timings.chunk_gap.count == 5 * 3
+    assert [whole(track).gaps.count for track in tracks] == [3] * 5
+    assert [track.outcome for track in tracks if track] == [None] * 4 + ["done"]
+
+
 async def test_connections_are_looked_at_in_turn_and_when_they_go(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headwater.telemetry.recorder.NETWORKS_A_SECOND", 2)
     async with counted() as (hub, recorder):
