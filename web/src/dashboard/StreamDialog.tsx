@@ -69,16 +69,7 @@ function Facts({ stream }: { readonly stream: StreamTimeline }): ReactNode {
     ...(stream.usage ? [[t("tokens"), formatCount(stream.usage.completion_tokens, language)] as [string, string]] : []),
     ...(stream.error ? [[t("reason"), `${stream.error.reason}: ${stream.error.message}`] as [string, string]] : []),
   ];
-  return (
-    <dl className="facts">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <FactList facts={facts} />;
 }
 
 /** What was measured of all who watched it, by the names of StreamMetrics. */
@@ -123,14 +114,7 @@ export function FiguresOf({ metrics }: { readonly metrics: StreamMetrics }): Rea
   return (
     <section data-testid="stream-figures">
       <h3>{t("figures")}</h3>
-      <dl className="facts">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <FactList facts={facts} />
       {network.reason ? <p className="quiet">{network.reason}</p> : null}
     </section>
   );
@@ -247,5 +231,18 @@ function Attempts({ stream }: { readonly stream: StreamTimeline }): ReactNode {
         ))}
       </Rows>
     </section>
+  );
+}
+
+function FactList({ facts }: { facts: [string, string][] }) {
+  return (
+    <dl className="facts">
+      {facts.map(([name, value]) => (
+        <div key={name}>
+          <dt>{name}</dt>
+          <dd>{value}</dd>
+        </div>
+      ))}
+    </dl>
   );
 }

@@ -58,10 +58,11 @@ function Chat() {
       "data-id": streamId,
       "data-error": error,
     },
-    createElement("p", null, text),
     createElement("button", { id: "send", onClick: () => void startStream(JSON.parse(message())) }),
     createElement("button", { id: "stop", onClick: () => void stopStream() }),
     createElement("button", { id: "resume", onClick: () => void resume(location.hash.slice(1)) }),
+    // Last, or each new line would push the buttons away from under a mouse that is pressed.
+    createElement("p", null, text),
   );
 }
 

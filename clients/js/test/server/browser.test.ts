@@ -225,6 +225,7 @@ describe.skipIf(!SERVER || !EXECUTABLE)("in Chromium", () => {
     ]);
     await title(ask({ tokens: 5000, seed: 30, delay_ms: 5 }));
     await page.locator("#send").click();
+    await page.waitForSelector(`#chat[data-id]:not([data-id="${id}"])`);
     await page.waitForFunction(() => (document.querySelector("#chat p")?.textContent?.length ?? 0) > 100);
     const long = (await chat.getAttribute("data-id"))!;
     await page.goto(`${front.url}/page?again#${long}`);
