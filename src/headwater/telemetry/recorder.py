@@ -207,10 +207,11 @@ class Recorder:
             setattr(counts, name, getattr(counts, name) + 1)
         # An application's own events may hold anything.
         data = event.data if isinstance(event.data, Mapping) else {}
-        if name == "continuations" and live.last_s is not None:
+        if name == "continuations":
+            # Also where the one before has given nothing.
             self._count_gaps(live)
             live.call_gaps.end_call(live.track.end_call(), then=place_of(data))
-            live.broke_s, live.last_s = live.last_s, None
+            live.broke_s, live.last_s = live.last_s or live.broke_s, None
         parts = [data.get("provider"), data.get("model"), data.get("reason")]
         live.timeline.mark(now, event.stage, " ".join(str(part) for part in parts if part))
 
@@ -435,6 +436,8 @@ class Recorder:
             track.keys += keys[start : start + len(track.gaps) - len(track.keys)]
         now = self._clock()
         for live in lives:
+            # Before their slot closes.
+            self._count_chunks(live, now)
             live.track.roll(now)
 
     def _note_peaks(self) -> None:

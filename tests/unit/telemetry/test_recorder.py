@@ -394,6 +394,8 @@ async def test_gaps_are_counted_in_steps_and_once_also_of_what_ends_between(monk
         scripts[-1].put(Done("stop"))
         await eventually(lambda: recorder.streams == 4)
         counts += [len(list(steps)), len(list(recorder.sweep()))]
+        # The texts, too, before a slot of theirs is over.
+        assert recorder.bucket.counts.texts == 5 * 4
         bucket = recorder.take(0)
         tracks = [recorder.recorded(channel.id) for channel in channels]
     assert counts == [2, 2, 0]
