@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from .config import Settings
-from .encryption import KeyRing, Sealer, new_key
+from .encryption import KeyRing, Sealer, add_key
 from .errors import ConfigError, HeadwaterError
 from .logs import SqliteLog
 from .server.ports import ChatServices
@@ -56,12 +56,7 @@ class Rotation:
 
     async def look(self, now_ms: int) -> None:
         """Raises `ConfigError`, `LogError`, `StoreUnavailable`; then the ring is as it was."""
-        ring = await asyncio.to_thread(KeyRing.load, self._path)
-        if self._every_s and now_ms - ring.active.created_ms >= self._every_s * 1000:
-            ring = ring.with_key(new_key(now_ms))
-            # On disk before anything is sealed with it.
-            await asyncio.to_thread(ring.save, self._path)
-            _logger.warning("a new key encrypts from now on: %s; back up %s", ring.active.name, self._path)
+        ring = await asyncio.to_thread(self._renewed, now_ms)
         if ring.names == self._sealer.ring.names:
             return
         if gone := set(self._sealer.ring.names) - set(ring.names):
@@ -72,6 +67,16 @@ class Rotation:
         if self._store is not None:
             await self._store.note_key(name)
         self._sealer.adopt(ring)
+
+    def _renewed(self, now_ms: int) -> KeyRing:
+        """The ring in the file, to which a key is added first where it is time for one. Blocks."""
+        ring, age_ms = KeyRing.load(self._path), self._every_s * 1000
+        if age_ms and now_ms - ring.active.created_ms >= age_ms:
+            # On disk before anything is sealed with it.
+            ring, added = add_key(self._path, now_ms, age_ms=age_ms)
+            if added is not None:
+                _logger.warning("a new key encrypts from now on: %s; back up %s", added.name, self._path)
+        return ring
 
 
 def keep_keys(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -106,6 +107,22 @@ async def test_a_key_that_is_old_gets_a_successor(kept: Kept, caplog: pytest.Log
     assert kept.sealer.active == ring.active.id
     assert "back up" in caplog.text
     assert await kept.noted() == sorted(ring.names)
+
+
+async def test_two_servers_whose_key_is_old_make_one_successor(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock, other = fcntl.flock, Sealer(KeyRing([FIRST]))
+
+    def beaten(number: int, flags: int) -> None:
+        """The other server saw the same old key, and was quicker."""
+        monkeypatch.setattr(fcntl, "flock", flock)
+        other.adopt(KeyRing.load(kept.path).with_key(new_key(11_000)))
+        other.ring.save(kept.path)
+        flock(number, flags)
+
+    monkeypatch.setattr(fcntl, "flock", beaten)
+    await kept.rotation(every_s=10).look(11_001)
+    assert KeyRing.load(kept.path).names == other.ring.names
+    assert kept.sealer.open(b"p", b"c", other.seal(b"p", b"c", b"text")) == b"text"
 
 
 async def test_a_ring_that_lost_a_key_is_not_followed(kept: Kept) -> None:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -23,6 +27,9 @@ KEY_BYTES = 32
 ID_BYTES = 4
 VERSION = 1
 MAX_KEYS = 1000
+# Who writes a ring has it for a few milliseconds.
+LOCK_WAIT_S = 10.0
+_LOCK_RETRY_S = 0.02
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -115,17 +122,24 @@ class KeyRing:
         return cls(keys)
 
     def save(self, path: Path) -> None:
-        """Replace the file as a whole; durable, and readable by its owner only. Raises `ConfigError`."""
+        """Replace the file as a whole; durable, and readable by its owner only. Raises `ConfigError`.
+
+        Who adds to a ring that others may write uses `add_key`.
+        """
         keys = [_KeptKey(key.name, key.created_ms, base64.b64encode(key.secret).decode()) for key in self.keys]
         data = msgspec.json.format(msgspec.json.encode(_File(VERSION, keys)), indent=2) + b"\n"
-        new = path.with_name(f"{path.name}.new")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(path)
+            number, new = tempfile.mkstemp(prefix=f"{path.name}.", suffix=".new", dir=path.parent)
+            try:
+                with os.fdopen(number, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(new, path)
+            except BaseException:
+                Path(new).unlink(missing_ok=True)
+                raise
             _sync(path.parent)
         except OSError as exc:
             raise ConfigError(f"cannot write the key ring {path}: {exc.strerror}") from exc
@@ -133,6 +147,56 @@ class KeyRing:
 
 def new_key(now_ms: int) -> Key:
     return Key(secrets.token_bytes(KEY_BYTES), now_ms)
+
+
+def add_key(path: Path, now_ms: int, *, age_ms: float | None = None) -> tuple[KeyRing, Key | None]:
+    """The ring as it is then, on disk, and the key that was added to it. Raises `ConfigError`.
+
+    Without `age_ms` a first key makes the ring; with it a key is added only to a ring that is there, and only where
+    the newest key is that old. For any number of processes at a time: no writer loses another's key.
+    """
+    path = path.resolve()
+    with _the_only_writer(path):
+        if age_ms is None and not path.exists():
+            ring = KeyRing([new_key(now_ms)])
+        else:
+            ring = KeyRing.load(path)
+            if age_ms is not None and now_ms - ring.active.created_ms < age_ms:
+                return ring, None
+            ring = ring.with_key(new_key(now_ms))
+        ring.save(path)
+    return ring, ring.active
+
+
+@contextmanager
+def _the_only_writer(path: Path) -> Iterator[None]:
+    """Among all processes. The lock is a file of its own, because the ring's is replaced, and it stays."""
+    lock = path.with_name(f"{path.name}.lock")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as exc:
+        raise ConfigError(f"cannot write the key ring {path}: {lock}: {exc.strerror}") from exc
+    try:
+        _lock(number, path)
+        yield
+    finally:
+        os.close(number)
+
+
+def _lock(number: int, path: Path) -> None:
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise ConfigError(f"another process is writing the key ring {path}") from None
+        except OSError as exc:
+            raise ConfigError(f"the key ring {path} cannot be locked: {exc.strerror}") from exc
+        else:
+            return
+        time.sleep(_LOCK_RETRY_S)
 
 
 def _decoded(text: str, what: str) -> bytes:

@@ -15,7 +15,7 @@ from rich.table import Table
 from sqlalchemy.engine import URL
 
 from ..config import Settings, load_settings
-from ..encryption import KeyRing, Sealer, new_key
+from ..encryption import Sealer, add_key
 from ..errors import ConfigError
 from ..logs.sqlite import resealing as log_resealing
 from ..logs.sqlite.ownership import Ownership
@@ -42,9 +42,8 @@ class Place(NamedTuple):
 def rotate(place: Place) -> int:
     """Add a key to the ring, which a first key makes. Raises `ConfigError`."""
     path = ring_path(place.settings())
-    key = new_key(time.time_ns() // 1_000_000)
-    ring = KeyRing.load(path).with_key(key) if path.exists() else KeyRing([key])
-    ring.save(path)
+    ring, _ = add_key(path, time.time_ns() // 1_000_000)
+    key = ring.active
     if place.as_json:
         _print({"key": key.name, "keys": ring.names, "file": str(path)})
         return FINE
