@@ -18,12 +18,21 @@ from .streams import Log
 
 _logger = logging.getLogger(__name__)
 
-# How soon a running server knows of a key that `headwater encryption rotate` made.
+# How soon a running server knows of a key that was added to the ring.
 LOOK_EVERY_S = 30.0
 
 
-def open_sealer(settings: Settings) -> Sealer | None:
-    """None where nothing is to be encrypted. Raises `ConfigError`."""
+def settling_ms() -> int:
+    """How old a key is when servers seal with it: by then all that share the ring have looked, and can open."""
+    return round(2 * LOOK_EVERY_S * 1000)
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def open_sealer(settings: Settings, *, newest: bool = False) -> Sealer | None:
+    """None where nothing is to be encrypted. `newest`: the newest key seals, however young. Raises `ConfigError`."""
     text, path = settings.encryption_keys.get_secret_value(), settings.encryption_keys_file
     if text and path is not None:
         raise ConfigError("encryption_keys and encryption_keys_file exclude each other")
@@ -31,7 +40,10 @@ def open_sealer(settings: Settings) -> Sealer | None:
         raise ConfigError("encryption_rotate_s needs encryption_keys_file, to which it adds the keys")
     if text:
         return Sealer(KeyRing.from_text(text))
-    return None if path is None else Sealer(KeyRing.load(ring_path(settings)))
+    if path is None:
+        return None
+    ring = KeyRing.load(ring_path(settings))
+    return Sealer(ring if newest else ring.settled(wall_ms(), settling_ms()))
 
 
 def ring_path(settings: Settings) -> Path:
@@ -56,7 +68,7 @@ class Rotation:
 
     async def look(self, now_ms: int) -> None:
         """Raises `ConfigError`, `LogError`, `StoreUnavailable`; then the ring is as it was."""
-        ring = await asyncio.to_thread(self._renewed, now_ms)
+        ring = (await asyncio.to_thread(self._renewed, now_ms)).settled(now_ms, settling_ms())
         if ring.names == self._sealer.ring.names:
             return
         if gone := set(self._sealer.ring.names) - set(ring.names):
@@ -75,7 +87,8 @@ class Rotation:
             # On disk before anything is sealed with it.
             ring, added = add_key(self._path, now_ms, age_ms=age_ms)
             if added is not None:
-                _logger.warning("a new key encrypts from now on: %s; back up %s", added.name, self._path)
+                wait_s = settling_ms() // 1000
+                _logger.warning("a new key encrypts in %d s: %s; back up %s", wait_s, added.name, self._path)
         return ring
 
 
@@ -99,7 +112,7 @@ def keep_keys(
 async def _keep(rotation: Rotation) -> None:
     while True:
         try:
-            await rotation.look(time.time_ns() // 1_000_000)
+            await rotation.look(wall_ms())
         except HeadwaterError as exc:
             _logger.warning("the key ring stays as it was: %s", exc.message)
         except Exception:

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 
 import msgspec
@@ -85,6 +86,14 @@ class KeyRing:
     def with_key(self, key: Key) -> KeyRing:
         """The same ring with a key that seals from now on."""
         return KeyRing([key, *self.keys])
+
+    def settled(self, now_ms: int, wait_ms: float) -> KeyRing:
+        """To work with, never to save: keys younger than `wait_ms` stand at the end, so that they open but do not seal.
+
+        Where all are as young, the oldest seals.
+        """
+        young = list(takewhile(lambda key: now_ms - key.created_ms < wait_ms, self.keys[:-1]))
+        return KeyRing([*self.keys[len(young) :], *young])
 
     @classmethod
     def from_text(cls, text: str) -> KeyRing:

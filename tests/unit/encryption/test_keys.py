@@ -50,6 +50,17 @@ def test_a_key_twice_and_too_many_are_refused() -> None:
         KeyRing(new_key(0) for _ in range(1001))
 
 
+def test_young_keys_stand_behind_those_that_seal() -> None:
+    old, young, younger = Key(bytes(32), 1_000), new_key(2_000), new_key(2_500)
+    ring = KeyRing([younger, young, old])
+    assert ring.settled(2_999, 1_000).keys == (old, younger, young)
+    assert ring.settled(3_000, 1_000).keys == (young, old, younger)
+    assert ring.settled(3_500, 1_000).keys == ring.keys
+    # Nothing that is older is there: a first key seals at once, and goes on until its successor may.
+    assert ring.settled(1_000, 5_000).active == old
+    assert KeyRing([younger]).settled(2_500, 1_000).keys == (younger,)
+
+
 def test_a_file_keeps_the_ring(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "ring.json"
     KeyRing([ONE]).with_key(TWO).save(path)
