@@ -131,10 +131,11 @@ class KeyRing:
         return cls(keys)
 
     def save(self, path: Path) -> None:
-        """Replace the file as a whole; durable, and readable by its owner only. Raises `ConfigError`.
+        """Replace the file as a whole; durable, and readable by its owner only, who stays. Raises `ConfigError`.
 
-        Who adds to a ring that others may write uses `add_key`.
+        A symbolic link stays, too. Who adds to a ring that others may write uses `add_key`.
         """
+        path = path.resolve()
         keys = [_KeptKey(key.name, key.created_ms, base64.b64encode(key.secret).decode()) for key in self.keys]
         data = msgspec.json.format(msgspec.json.encode(_File(VERSION, keys)), indent=2) + b"\n"
         try:
@@ -144,6 +145,7 @@ class KeyRing:
                 with os.fdopen(number, "wb") as file:
                     file.write(data)
                     file.flush()
+                    _give_to_owner_of(path, file.fileno())
                     os.fsync(file.fileno())
                 os.replace(new, path)
             except BaseException:
@@ -183,7 +185,7 @@ def _the_only_writer(path: Path) -> Iterator[None]:
     lock = path.with_name(f"{path.name}.lock")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        number = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        number = _opened(lock, path)
     except OSError as exc:
         raise ConfigError(f"cannot write the key ring {path}: {lock}: {exc.strerror}") from exc
     try:
@@ -191,6 +193,42 @@ def _the_only_writer(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(number)
+
+
+def _opened(lock: Path, ring: Path) -> int:
+    flags = os.O_RDWR | os.O_NOFOLLOW
+    try:
+        number = os.open(lock, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        # Its owner stays who it is: it may be another name of a file that root must not give away.
+        return os.open(lock, flags)
+    try:
+        _give_to_owner_of(ring, number)
+    except BaseException:
+        os.close(number)
+        lock.unlink(missing_ok=True)
+        raise
+    return number
+
+
+def _give_to_owner_of(ring: Path, number: int) -> None:
+    """So that a server can still use what root wrote. Nothing where there is no ring yet."""
+    try:
+        owner = ring.stat()
+    except FileNotFoundError:
+        return
+    own = os.fstat(number)
+    if (own.st_uid, own.st_gid) == (owner.st_uid, owner.st_gid):
+        return
+    try:
+        os.fchown(number, owner.st_uid, owner.st_gid)
+    except OSError as exc:
+        # The group does not matter: it may not even read the file.
+        if own.st_uid != owner.st_uid:
+            raise ConfigError(
+                f"the key ring {ring} belongs to user {owner.st_uid}, to whom the new one cannot be given"
+                f" ({exc.strerror}): write it as that user"
+            ) from exc
 
 
 def _lock(number: int, path: Path) -> None:

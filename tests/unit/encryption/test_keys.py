@@ -167,3 +167,52 @@ def test_a_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Mo
         KeyRing([TWO]).save(path)
     assert KeyRing.load(path).keys == (ONE,)
     assert os.listdir(tmp_path) == ["ring.json"]
+
+
+def pretend_owner(monkeypatch: pytest.MonkeyPatch, user: int, group: int) -> None:
+    """What is opened from now on belongs to these."""
+    fstat = os.fstat
+    monkeypatch.setattr(
+        os, "fstat", lambda number: os.stat_result((*fstat(number)[:4], user, group, *fstat(number)[6:]))
+    )
+
+
+def test_the_rings_owner_and_a_symbolic_link_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[tuple[int, int]] = []
+    pretend_owner(monkeypatch, os.getuid() + 1, os.getgid())
+    monkeypatch.setattr(os, "fchown", lambda _, user, group: given.append((user, group)))
+    (tmp_path / "mounted").mkdir()
+    link, ring = tmp_path / "ring.json", tmp_path / "mounted" / "secret.json"
+    link.symlink_to(ring)
+    first, _ = add_key(link, 1_000)
+    assert given == []
+    owner = (os.getuid(), ring.stat().st_gid)
+    add_key(link, 2_000)
+    assert given == [owner]
+    # A lock is given away by who makes it, and never afterwards.
+    ring.with_name("secret.json.lock").unlink()
+    add_key(link, 3_000)
+    assert given == [owner] * 3
+    assert link.is_symlink()
+    assert KeyRing.load(ring).keys[2:] == first.keys
+    assert sorted(os.listdir(ring.parent)) == ["secret.json", "secret.json.lock"]
+    assert sorted(os.listdir(tmp_path)) == ["mounted", "ring.json"]
+
+
+def test_a_ring_that_its_owner_would_lose_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    KeyRing([ONE]).save(path := tmp_path / "ring.json")
+    monkeypatch.setattr(os, "fchown", refused)
+    with monkeypatch.context() as other:
+        pretend_owner(other, os.getuid() + 1, path.stat().st_gid)
+        for write in (lambda: KeyRing([TWO, ONE]).save(path), lambda: add_key(path, 1_000)):
+            with pytest.raises(ConfigError, match=f"belongs to user {os.getuid()}, .*: write it as that user"):
+                write()
+        assert KeyRing.load(path).keys == (ONE,)
+        assert os.listdir(tmp_path) == ["ring.json"]
+    # Another group takes nothing away.
+    pretend_owner(monkeypatch, os.getuid(), path.stat().st_gid + 1)
+    KeyRing([TWO, ONE]).save(path)
+    assert KeyRing.load(path).keys == (TWO, ONE)
