@@ -301,9 +301,10 @@ app.add_typer(encryption_app, name="encryption")
 
 @encryption_app.command("rotate")
 def rotate_encryption(config: Config = "", data_dir: DataDir = "", as_json: AsJson = False) -> None:
-    """Add a key to encryption_keys_file, which is made where there is none; it encrypts from now on.
+    """Add a key to encryption_keys_file, which is made where there is none.
 
-    A running server takes it up within half a minute. Older keys stay in the ring, and still decrypt.
+    A first key encrypts at once, others in a minute: by then every running server has read them. Older keys stay in
+    the ring, and still decrypt. Run it as the server's user.
     """
     from .terminal.encryption import Place, rotate
 

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from .config import Settings
-from .encryption import KeyRing, Sealer, new_key
+from .encryption import KeyRing, Sealer, add_key
 from .errors import ConfigError, HeadwaterError
 from .logs import SqliteLog
 from .server.ports import ChatServices
@@ -18,12 +18,21 @@ from .streams import Log
 
 _logger = logging.getLogger(__name__)
 
-# How soon a running server knows of a key that `headwater encryption rotate` made.
+# How soon a running server knows of a key that was added to the ring.
 LOOK_EVERY_S = 30.0
 
 
-def open_sealer(settings: Settings) -> Sealer | None:
-    """None where nothing is to be encrypted. Raises `ConfigError`."""
+def settling_ms() -> int:
+    """How old a key is when servers seal with it: by then all that share the ring have looked, and can open."""
+    return round(2 * LOOK_EVERY_S * 1000)
+
+
+def wall_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def open_sealer(settings: Settings, *, newest: bool = False) -> Sealer | None:
+    """None where nothing is to be encrypted. `newest`: the newest key seals, however young. Raises `ConfigError`."""
     text, path = settings.encryption_keys.get_secret_value(), settings.encryption_keys_file
     if text and path is not None:
         raise ConfigError("encryption_keys and encryption_keys_file exclude each other")
@@ -31,7 +40,10 @@ def open_sealer(settings: Settings) -> Sealer | None:
         raise ConfigError("encryption_rotate_s needs encryption_keys_file, to which it adds the keys")
     if text:
         return Sealer(KeyRing.from_text(text))
-    return None if path is None else Sealer(KeyRing.load(ring_path(settings)))
+    if path is None:
+        return None
+    ring = KeyRing.load(ring_path(settings))
+    return Sealer(ring if newest else ring.settled(wall_ms(), settling_ms()))
 
 
 def ring_path(settings: Settings) -> Path:
@@ -56,12 +68,7 @@ class Rotation:
 
     async def look(self, now_ms: int) -> None:
         """Raises `ConfigError`, `LogError`, `StoreUnavailable`; then the ring is as it was."""
-        ring = await asyncio.to_thread(KeyRing.load, self._path)
-        if self._every_s and now_ms - ring.active.created_ms >= self._every_s * 1000:
-            ring = ring.with_key(new_key(now_ms))
-            # On disk before anything is sealed with it.
-            await asyncio.to_thread(ring.save, self._path)
-            _logger.warning("a new key encrypts from now on: %s; back up %s", ring.active.name, self._path)
+        ring = (await asyncio.to_thread(self._renewed, now_ms)).settled(now_ms, settling_ms())
         if ring.names == self._sealer.ring.names:
             return
         if gone := set(self._sealer.ring.names) - set(ring.names):
@@ -72,6 +79,17 @@ class Rotation:
         if self._store is not None:
             await self._store.note_key(name)
         self._sealer.adopt(ring)
+
+    def _renewed(self, now_ms: int) -> KeyRing:
+        """The ring in the file, to which a key is added first where it is time for one. Blocks."""
+        ring, age_ms = KeyRing.load(self._path), self._every_s * 1000
+        if age_ms and now_ms - ring.active.created_ms >= age_ms:
+            # On disk before anything is sealed with it.
+            ring, added = add_key(self._path, now_ms, age_ms=age_ms)
+            if added is not None:
+                wait_s = settling_ms() // 1000
+                _logger.warning("a new key encrypts in %d s: %s; back up %s", wait_s, added.name, self._path)
+        return ring
 
 
 def keep_keys(
@@ -94,7 +112,7 @@ def keep_keys(
 async def _keep(rotation: Rotation) -> None:
     while True:
         try:
-            await rotation.look(time.time_ns() // 1_000_000)
+            await rotation.look(wall_ms())
         except HeadwaterError as exc:
             _logger.warning("the key ring stays as it was: %s", exc.message)
         except Exception:

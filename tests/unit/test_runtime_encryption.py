@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import fcntl
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -41,10 +42,13 @@ class Kept:
 
     async def noted(self) -> list[str]:
         """The keys that both databases say they need."""
-        async with self.store.read() as connection:
-            names = sorted((await connection.execute(select(sealing.c.key))).scalars())
+        names = await self.noted_by_store()
         assert names == key_names(self.log._storage.reading)
         return names
+
+    async def noted_by_store(self) -> list[str]:
+        async with self.store.read() as connection:
+            return sorted((await connection.execute(select(sealing.c.key))).scalars())
 
 
 @pytest.fixture
@@ -87,7 +91,9 @@ async def test_a_new_key_of_the_file_is_noted_and_then_used(kept: Kept) -> None:
     assert await kept.noted() == [FIRST.name]
     ring = KeyRing([FIRST]).with_key(new_key(2_000))
     ring.save(kept.path)
-    await kept.rotation().look(5_000)
+    await kept.rotation().look(61_999)
+    assert (kept.sealer.active, kept.sealer.missing(ring.names)) == (FIRST.id, [])
+    await kept.rotation().look(62_000)
     assert kept.sealer.active == ring.active.id
     assert await kept.noted() == sorted(ring.names)
     await committed(kept.log, story.text("with the new one"))
@@ -103,9 +109,63 @@ async def test_a_key_that_is_old_gets_a_successor(kept: Kept, caplog: pytest.Log
     ring = KeyRing.load(kept.path)
     assert ring.keys[1] == FIRST
     assert ring.active.created_ms == 11_000
+    assert kept.sealer.active == FIRST.id
+    await kept.rotation().look(71_000)
     assert kept.sealer.active == ring.active.id
     assert "back up" in caplog.text
     assert await kept.noted() == sorted(ring.names)
+
+
+async def test_servers_that_share_a_ring_can_always_read_each_other(kept: Kept) -> None:
+    other = Sealer(KeyRing([FIRST]))
+    sealers = (kept.sealer, other)
+    rotations = (
+        kept.rotation(every_s=1_000),
+        Rotation(other, kept.path, every_s=1_000, log=MemoryLog(), store=kept.store),
+    )
+    used = set()
+    # The second looks half a period after the first.
+    for step in range(200):
+        await rotations[step % 2].look(900_000 + step * 15_000)
+        for one, another in (sealers, sealers[::-1]):
+            record = one.seal(b"p", b"c", b"text")
+            assert another.open(b"p", b"c", record) == b"text"
+        used.add(kept.sealer.active)
+        assert {one.active.hex() for one in sealers} <= set(await kept.noted_by_store())
+    assert len(used) == 4
+
+
+async def test_a_server_that_starts_waits_with_a_young_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = KeyRing([FIRST]).with_key(new_key(100_000))
+    ring.save(path := tmp_path / "ring.json")
+    settings = load_settings(data_dir=tmp_path / "data", encryption_keys_file=path)
+
+    def active(now_ms: int, *, newest: bool = False) -> bytes:
+        monkeypatch.setattr(runtime_encryption, "wall_ms", lambda: now_ms)
+        sealer = open_sealer(settings, newest=newest)
+        assert sealer is not None
+        assert sealer.missing(ring.names) == []
+        return sealer.active
+
+    assert active(159_999) == FIRST.id
+    assert active(160_000) == ring.active.id
+    assert active(100_000, newest=True) == ring.active.id
+
+
+async def test_two_servers_whose_key_is_old_make_one_successor(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    flock, other = fcntl.flock, Sealer(KeyRing([FIRST]))
+
+    def beaten(number: int, flags: int) -> None:
+        """The other server saw the same old key, and was quicker."""
+        monkeypatch.setattr(fcntl, "flock", flock)
+        other.adopt(KeyRing.load(kept.path).with_key(new_key(11_000)))
+        other.ring.save(kept.path)
+        flock(number, flags)
+
+    monkeypatch.setattr(fcntl, "flock", beaten)
+    await kept.rotation(every_s=10).look(11_001)
+    assert KeyRing.load(kept.path).names == other.ring.names
+    assert kept.sealer.open(b"p", b"c", other.seal(b"p", b"c", b"text")) == b"text"
 
 
 async def test_a_ring_that_lost_a_key_is_not_followed(kept: Kept) -> None:

@@ -5,7 +5,7 @@ Knows no log, no database and no setting. `cryptography` is imported when the fi
 
 from __future__ import annotations
 
-from .keys import Key, KeyRing, new_key
+from .keys import Key, KeyRing, add_key, new_key
 from .sealing import OVERHEAD_BYTES, Sealer, Unsealable, is_sealed, key_of, refuse_missing_keys
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "KeyRing",
     "Sealer",
     "Unsealable",
+    "add_key",
     "is_sealed",
     "key_of",
     "new_key",

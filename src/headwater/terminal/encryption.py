@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, TypeVar
@@ -15,11 +14,11 @@ from rich.table import Table
 from sqlalchemy.engine import URL
 
 from ..config import Settings, load_settings
-from ..encryption import KeyRing, Sealer, new_key
+from ..encryption import Sealer, add_key
 from ..errors import ConfigError
 from ..logs.sqlite import resealing as log_resealing
 from ..logs.sqlite.ownership import Ownership
-from ..runtime_encryption import open_sealer, ring_path
+from ..runtime_encryption import open_sealer, ring_path, settling_ms, wall_ms
 from ..store import open_store
 from ..store import resealing as store_resealing
 from ..store.database import FILE_NAME, database_url
@@ -41,14 +40,16 @@ class Place(NamedTuple):
 
 def rotate(place: Place) -> int:
     """Add a key to the ring, which a first key makes. Raises `ConfigError`."""
-    path = ring_path(place.settings())
-    key = new_key(time.time_ns() // 1_000_000)
-    ring = KeyRing.load(path).with_key(key) if path.exists() else KeyRing([key])
-    ring.save(path)
+    path, now_ms = ring_path(place.settings()), wall_ms()
+    ring, _ = add_key(path, now_ms)
+    # Nobody has an older one to go on with.
+    wait_ms = 0 if len(ring.keys) == 1 else settling_ms()
+    key = ring.active.name
     if place.as_json:
-        _print({"key": key.name, "keys": ring.names, "file": str(path)})
+        _print({"key": key, "keys": ring.names, "file": str(path), "encrypts_from_ms": now_ms + wait_ms})
         return FINE
-    _note(f"the key {key.name} encrypts from now on; {path} holds {len(ring.keys)}")
+    when = f"in {wait_ms // 1000} s, when every server has it" if wait_ms else "from now on"
+    _note(f"the key {key} encrypts {when}; {path} holds {len(ring.keys)}")
     _note("Back up the ring, elsewhere than the data: without it the data is lost.")
     return FINE
 
@@ -56,7 +57,7 @@ def rotate(place: Place) -> int:
 def status(place: Place) -> int:
     """How much each key encrypts. With no server at work on the data directory. Raises `ConfigError`, `LogInUse`."""
     settings = place.settings()
-    sealer = open_sealer(settings)
+    sealer = open_sealer(settings, newest=True)
     log, store = _owned(settings, sealer, _count)
     if place.as_json:
         _print({"keys": [] if sealer is None else sealer.ring.names, "streams": dict(log), "chat": dict(store)})
@@ -75,7 +76,7 @@ def status(place: Place) -> int:
 def reencrypt(place: Place) -> int:
     """Everything with the newest key, whatever it is encrypted with now. Raises `ConfigError`, `LogInUse`."""
     settings = place.settings()
-    sealer = open_sealer(settings)
+    sealer = open_sealer(settings, newest=True)
     records, rows = _owned(settings, sealer, _reseal)
     if place.as_json:
         _print({"streams": records, "chat": rows})

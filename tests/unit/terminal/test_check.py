@@ -75,12 +75,20 @@ def test_what_cannot_be_checked_is_told(tmp_path: Path, data_dir: Path, monkeypa
 def test_the_ring_and_what_it_encrypts(data_dir: Path, ring: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place, plain = Place("", str(data_dir)), Place("", str(data_dir), as_json=True)
     assert rotate(place) == 0
-    assert "Back up the ring" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Back up the ring" in told
+    assert f"{KeyRing.load(ring).active.name} encrypts from now on" in told
     assert reencrypt(place) == 0
     assert "encrypted with the newest key: " in capsys.readouterr().err
     assert rotate(plain) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told == {"key": told["keys"][0], "keys": KeyRing.load(ring).names, "file": str(ring)}
+    made = KeyRing.load(ring)
+    assert told == {
+        "key": made.active.name,
+        "keys": made.names,
+        "file": str(ring),
+        "encrypts_from_ms": made.active.created_ms + 60_000,
+    }
     assert status(place) == 0
     shown = capsys.readouterr().out
     assert f"{told['key']} (newest)" in shown
@@ -93,6 +101,8 @@ def test_the_ring_and_what_it_encrypts(data_dir: Path, ring: Path, capsys: pytes
     counts = json.loads(capsys.readouterr().out)
     assert counts["streams"].keys() == counts["chat"].keys() == {told["key"]}
     assert look_at(data_dir, Sealer(KeyRing.load(ring))).findings == []
+    assert rotate(place) == 0
+    assert "encrypts in 60 s, when every server has it" in capsys.readouterr().err
 
 
 def test_without_a_ring_or_anything_kept(
