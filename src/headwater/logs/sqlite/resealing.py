@@ -15,7 +15,7 @@ from pathlib import Path
 from ...encryption import Sealer, is_sealed, key_of
 from ..sealing import Kind, Seals
 from .database import open_writer, overwrite_all, transaction
-from .keys import check_keys, key_names, note_key
+from .keys import check_keys, note_key
 from .storage import FILE_NAME
 from .sums import end_sum, segment_sum, state_sum, stream_sum
 
@@ -77,11 +77,10 @@ class _Resealing:
         self._segments("archive")
         self._records()
         self._sizes()
-        if self.count or key_names(db) != [self._name]:
-            # What was plain, or of an older key, must not be left in free pages, nor in the write-ahead log.
-            db.execute("VACUUM")
-            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            db.execute("DELETE FROM sealing WHERE key <> ?", (self._name,))
+        # Also where nothing was left to seal: a run that was killed before this leaves what was plain in free pages.
+        db.execute("VACUUM")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        db.execute("DELETE FROM sealing WHERE key <> ?", (self._name,))
 
     def _segments(self, kind: Kind) -> None:
         select = f"SELECT id, stream, first_seq, count, data FROM {kind} WHERE id > ? ORDER BY id LIMIT ?"  # noqa: S608
