@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL
 from ..config import Settings, load_settings
 from ..encryption import KeyRing, Sealer, new_key
 from ..errors import ConfigError
+from ..integrity.findings import Report
 from ..logs.sqlite import resealing as log_resealing
 from ..logs.sqlite.ownership import Ownership
 from ..runtime_encryption import open_sealer, ring_path
@@ -115,7 +116,7 @@ async def _count(settings: Settings, sealer: Sealer | None) -> tuple[Counter[str
 async def _reseal(settings: Settings, sealer: Sealer | None) -> tuple[int, int]:
     if sealer is None:
         raise ConfigError("there is no key to encrypt with: set encryption_keys_file or encryption_keys")
-    records = log_resealing.reseal_log(settings.data_dir, sealer, _progress("records of streams"))
+    records = log_resealing.reseal_log(settings.data_dir, sealer, Report(), on_progress=_progress("records of streams"))
     rows = 0
     if _has_store(settings):
         rows = await store_resealing.reseal_store(_url(settings), sealer, _progress("rows of the chat backend"))
