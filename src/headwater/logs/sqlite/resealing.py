@@ -240,7 +240,8 @@ class _Resealing:
 
     def _empty_free_pages(self) -> None:
         """Also where nothing was left to seal: a run that was killed before this leaves there what was plain."""
-        forget_old_journals(self._db)
+        if self._all_read:  # else `VACUUM` fails, and their pages would be nobody's
+            forget_old_journals(self._db)
         try:
             self._db.execute("VACUUM")
         except sqlite3.DatabaseError as exc:
