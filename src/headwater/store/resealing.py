@@ -13,7 +13,7 @@ import binascii
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -63,13 +63,18 @@ async def reseal_store(
     """
     store = await open_store(url, sealer)
     try:
-        work = _Resealing(store, sealer, report, on_progress)
+        work = _Resealing(store, sealer, _Told(report, place_of(url)), on_progress)
         await work.run()
     finally:
         await store.close()
     if url.get_backend_name() == "sqlite" and url.database is not None:
         await asyncio.to_thread(_empty_free_pages, url.database)
     return work.count
+
+
+def place_of(url: URL) -> Path:
+    """What a report names the database by."""
+    return Path(FILE_NAME if url.get_backend_name() == "sqlite" else "PostgreSQL")
 
 
 async def count_keys(store: Store) -> Counter[str]:
@@ -83,14 +88,27 @@ async def count_keys(store: Store) -> Counter[str]:
     return counts
 
 
+class _Told:
+    """What was left as it is. A key may be damaged, too, and no text any more."""
+
+    def __init__(self, report: Report, place: Path) -> None:
+        self._report = report
+        self._place = place
+        self.any = False
+
+    def find(self, what: Sealed, key: Iterable[object], problem: str) -> None:
+        item = " ".join(map(str, (what.table.name, *key))).encode("utf-8", "backslashreplace").decode()
+        self._report.find(self._place, item, problem)
+        self.any = True
+
+
 class _Resealing:
-    def __init__(self, store: Store, sealer: Sealer, report: Report, on_progress: Callable[[int], None]) -> None:
+    def __init__(self, store: Store, sealer: Sealer, told: _Told, on_progress: Callable[[int], None]) -> None:
         self._store = store
         self._active = sealer.active
         self._name = sealer.ring.active.name
-        self._report = report
+        self._told = told
         self._on_progress = on_progress
-        self._found_before = len(report.findings)
         self._summed = {summed.table: summed for summed in summed_tables()} if store.is_sqlite else {}
         self.count = 0
 
@@ -102,12 +120,12 @@ class _Resealing:
             except StoreUnavailable:
                 if not self._store.is_sqlite:
                     raise
-                self._find(what, (), "it cannot be read and written to its end, and the rows from there on are left")
+                self._told.find(what, (), "it cannot be read to its end, and the rows from there on are left")
         async with self._store.write() as connection:
             if self._store.is_sqlite:
                 # Deleting from an index of words only marks them.
                 await connection.execute(text("INSERT INTO passages_fts(passages_fts) VALUES ('rebuild')"))
-            if len(self._report.findings) == self._found_before:
+            if not self._told.any:
                 await connection.execute(delete(sealing).where(sealing.c.key != self._name))
 
     async def _damaged(self, what: Sealed) -> None:
@@ -116,7 +134,7 @@ class _Resealing:
             return
         async with self._store.read() as connection:
             for key in await connection.execute(select(*_key(what)).where(not_(self._is_sound(what)))):
-                self._find(what, tuple(key), "it does not match its checksum, and is left as it is")
+                self._told.find(what, key, "it does not match its checksum, and is left as it is")
 
     async def _table(self, what: Sealed) -> None:
         size = _LARGE_ROWS_AT_ONCE if "content" in what.columns and "document_id" in what.key else ROWS_AT_ONCE
@@ -145,7 +163,7 @@ class _Resealing:
                     plain = seals.open(what.table, key, column, stored)
                     changes[column] = seals.seal(what.table, key, column, plain)
         except StoreCorrupt:
-            self._find(what, key, "it does not open, and is left as it is")
+            self._told.find(what, key, "it does not open, and is left as it is")
             return
         if changes:
             its = [what.table.c[name] == row[name] for name in what.key]
@@ -156,10 +174,6 @@ class _Resealing:
         """PostgreSQL looks after its pages itself."""
         summed = self._summed.get(what.table.name)
         return true() if summed is None else literal_column(f"({holds(summed)})", Boolean())
-
-    def _find(self, what: Sealed, key: tuple[Any, ...], problem: str) -> None:
-        item = " ".join(map(str, (what.table.name, *key))).encode("utf-8", "backslashreplace").decode()
-        self._report.find(Path(FILE_NAME if self._store.is_sqlite else "PostgreSQL"), item, problem)
 
 
 def _key(what: Sealed) -> list[ColumnElement[Any]]:

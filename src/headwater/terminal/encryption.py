@@ -154,7 +154,7 @@ async def _reseal(settings: Settings, sealer: Sealer | None) -> _Resealed:
             progress = _progress("rows of the chat backend")
             rows = await store_resealing.reseal_store(_url(settings), sealer, report, on_progress=progress)
         except (StoreCorrupt, StoreUnavailable) as exc:
-            report.find(settings.data_dir / FILE_NAME, "", exc.message)
+            report.find(store_resealing.place_of(_url(settings)), "", exc.message)
     for file in kept_wals(settings.data_dir):
         report.find(file, "", _KEPT)
     return _Resealed(records, rows, report)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from ...encryption import Sealer, is_sealed, key_of
-from ...errors import LogCorrupt
+from ...errors import LogCorrupt, LogUnavailable
 from ...integrity import read_wal
 from ...integrity.findings import Report
 from ..sealing import Kind, Seals
@@ -72,11 +72,14 @@ def count_keys(data_dir: Path) -> Counter[str]:
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Raises `LogError`, also for what SQLite raises inside."""
-    if read_wal(path.with_name(f"{path.name}-wal")).damaged:
+    wal = path.with_name(f"{path.name}-wal")
+    try:
+        lost = read_wal(wal).damaged
+    except OSError as exc:
+        raise LogUnavailable(f"cannot read {wal}: {exc.strerror}") from exc
+    if lost:
         # Opening would drop it without a word, and the next start could not tell that commits were lost.
-        raise LogCorrupt(
-            "the write-ahead log is damaged: start the server once, which saves what can be, and try again"
-        )
+        raise LogCorrupt("the write-ahead log is damaged: start the server once, which saves what it can")
     try:
         with closing(open_writer(path, "commit")) as db:
             yield db

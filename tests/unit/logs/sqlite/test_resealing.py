@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headwater.encryption import Key, KeyRing, Sealer
-from headwater.errors import LogCorrupt
+from headwater.errors import LogCorrupt, LogUnavailable
 from headwater.events import Seq
 from headwater.integrity.findings import Report
 from headwater.logs import SqliteLog
@@ -239,6 +239,9 @@ async def test_a_file_that_cannot_be_read_is_an_error_of_the_log(tmp_path: Path)
     with pytest.raises(LogCorrupt, match="damaged"):
         reseal_log(tmp_path, SEALER, Report())
     with pytest.raises(LogCorrupt, match="damaged"):
+        count_keys(tmp_path)
+    (tmp_path / "streams.db-wal").mkdir()
+    with pytest.raises(LogUnavailable, match="cannot read"):
         count_keys(tmp_path)
 
 
