@@ -323,7 +323,8 @@ def show_encryption(config: Config = "", data_dir: DataDir = "", as_json: AsJson
 def reencrypt(config: Config = "", data_dir: DataDir = "", as_json: AsJson = False) -> None:
     """Encrypt everything with the newest key, also what was kept before there was one. With the server stopped.
 
-    Begun again after an interruption, it goes on where it was. Afterwards no record needs an older key.
+    Begun again after an interruption, it goes on where it was. Afterwards no record needs an older key. What is damaged
+    is told and left as it is; the exit code is 1 then.
     """
     from .terminal.encryption import Place
     from .terminal.encryption import reencrypt as run

@@ -235,6 +235,7 @@ async def test_no_column_of_postgres_holds_a_known_word(postgres: Any, postgres_
     from headwater.documents.search import Searcher
     from headwater.encryption import Sealer
     from headwater.errors import ConfigError
+    from headwater.integrity.findings import Report
     from headwater.store import open_store
     from headwater.store.database import database_url
     from headwater.store.resealing import count_keys, reseal_store
@@ -252,7 +253,7 @@ async def test_no_column_of_postgres_holds_a_known_word(postgres: Any, postgres_
     await fill_store(plain)
     await plain.close()
     assert "weir" in dump()
-    assert await reseal_store(url, Sealer(ring)) >= 7
+    assert await reseal_store(url, Sealer(ring), Report()) >= 7
     # Slugs that were made of names while nothing was encrypted are addresses, and stay.
     for word in ("heron", "seventeen", "Ann's", "Closed", "Opening", "weir.txt", "When"):
         assert word not in dump() and word.encode().hex() not in dump()
@@ -270,7 +271,7 @@ async def test_no_column_of_postgres_holds_a_known_word(postgres: Any, postgres_
     assert results.found[0].text == SENTENCE
     assert results.found[0].document_name == "weir.txt"
     await store.close()
-    assert await reseal_store(url, Sealer(newer)) >= 7
+    assert await reseal_store(url, Sealer(newer), Report()) >= 7
     store = await open_store(url, Sealer(KeyRing(newer.keys[:1])))
     assert (await count_keys(store)).keys() == {newer.active.name}
     await store.close()

@@ -62,6 +62,12 @@ def mismatches(summed: Summed) -> str:
     """  # noqa: S608
 
 
+def holds(summed: Summed) -> str:
+    """A condition on a row of the table: it is what was written."""
+    its = f"kind = '{summed.table}' AND key = {_key(summed, summed.table)}"
+    return f"(SELECT sum FROM row_sums WHERE {its}) IS {_sum(summed, summed.table)}"  # noqa: S608
+
+
 def _values(summed: Summed, row: str) -> str:
     return f"'{summed.table}', {_key(summed, row)}, {_sum(summed, row)}"
 

@@ -15,16 +15,20 @@ from sqlalchemy.engine import URL
 
 from ..config import Settings, load_settings
 from ..encryption import Sealer, add_key
-from ..errors import ConfigError
+from ..errors import ConfigError, LogError, StoreCorrupt, StoreUnavailable
+from ..integrity.findings import MAX_TOLD, Report
 from ..logs.sqlite import resealing as log_resealing
 from ..logs.sqlite.ownership import Ownership
+from ..logs.sqlite.rescue import kept_wals
+from ..logs.sqlite.storage import FILE_NAME as LOG_FILE_NAME
 from ..runtime_encryption import open_sealer, ring_path, settling_ms, wall_ms
 from ..store import open_store
 from ..store import resealing as store_resealing
 from ..store.database import FILE_NAME, database_url
-from .exits import FINE
+from .exits import FAILED, FINE
 
 T = TypeVar("T")
+_KEPT = "a copy of a damaged write-ahead log; it may hold what is not encrypted, and nothing reads it: remove it"
 
 
 class Place(NamedTuple):
@@ -59,8 +63,10 @@ def status(place: Place) -> int:
     settings = place.settings()
     sealer = open_sealer(settings, newest=True)
     log, store = _owned(settings, sealer, _count)
+    kept = [file.name for file in kept_wals(settings.data_dir)]
     if place.as_json:
-        _print({"keys": [] if sealer is None else sealer.ring.names, "streams": dict(log), "chat": dict(store)})
+        known = [] if sealer is None else sealer.ring.names
+        _print({"keys": known, "streams": dict(log), "chat": dict(store), "damaged_files": kept})
         return FINE
     table = Table(box=None, pad_edge=False)
     for heading in ("KEY", "STREAM RECORDS", "CHAT VALUES"):
@@ -69,20 +75,34 @@ def status(place: Place) -> int:
     for name in [*known, *sorted((log.keys() | store.keys()) - {*known, ""}), ""]:
         shown = f"{name} (newest)" if known[:1] == [name] else name or "not encrypted"
         table.add_row(shown, f"{log[name]:,}", f"{store[name]:,}")
-    Console(file=sys.stdout, highlight=False).print(table)
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    console.print(table)
+    for name in kept:
+        console.print(f"{name}: {_KEPT}")
     return FINE
 
 
 def reencrypt(place: Place) -> int:
-    """Everything with the newest key, whatever it is encrypted with now. Raises `ConfigError`, `LogInUse`."""
+    """Everything with the newest key, whatever it is encrypted with now. Raises `ConfigError`, `LogInUse`.
+
+    Exit code 1: something is damaged, and was left as it is.
+    """
     settings = place.settings()
     sealer = open_sealer(settings, newest=True)
-    records, rows = _owned(settings, sealer, _reseal)
+    done = _owned(settings, sealer, _reseal)
+    findings = done.report.findings
     if place.as_json:
-        _print({"streams": records, "chat": rows})
+        _print({"streams": done.records, "chat": done.rows, "findings": findings})
+        return FAILED if findings else FINE
+    for finding in findings[:MAX_TOLD]:
+        _note(": ".join(part for part in (finding.file, finding.item, finding.problem) if part))
+    if len(findings) > MAX_TOLD:
+        _note(f"… and {len(findings) - MAX_TOLD} more: --json tells all")
+    _note(f"encrypted with the newest key: {done.records:,} records of streams, {done.rows:,} rows of the chat backend")
+    if not findings:
         return FINE
-    _note(f"encrypted with the newest key: {records:,} records of streams, {rows:,} rows of the chat backend")
-    return FINE
+    _note("what is told above was left as it is, and keys that it may need must stay in the ring")
+    return FAILED
 
 
 def _owned(settings: Settings, sealer: Sealer | None, work: Callable[[Settings, Sealer | None], Awaitable[T]]) -> T:
@@ -113,14 +133,32 @@ async def _count(settings: Settings, sealer: Sealer | None) -> tuple[Counter[str
         await store.close()
 
 
-async def _reseal(settings: Settings, sealer: Sealer | None) -> tuple[int, int]:
+class _Resealed(NamedTuple):
+    records: int
+    rows: int
+    report: Report
+
+
+async def _reseal(settings: Settings, sealer: Sealer | None) -> _Resealed:
+    """What fails in one database is told with what is damaged: the other one is encrypted all the same."""
     if sealer is None:
         raise ConfigError("there is no key to encrypt with: set encryption_keys_file or encryption_keys")
-    records = log_resealing.reseal_log(settings.data_dir, sealer, _progress("records of streams"))
-    rows = 0
+    report = Report()
+    records = rows = 0
+    try:
+        progress = _progress("records of streams")
+        records = log_resealing.reseal_log(settings.data_dir, sealer, report, on_progress=progress)
+    except LogError as exc:
+        report.find(settings.data_dir / LOG_FILE_NAME, "", exc.message)
     if _has_store(settings):
-        rows = await store_resealing.reseal_store(_url(settings), sealer, _progress("rows of the chat backend"))
-    return records, rows
+        try:
+            progress = _progress("rows of the chat backend")
+            rows = await store_resealing.reseal_store(_url(settings), sealer, report, on_progress=progress)
+        except (StoreCorrupt, StoreUnavailable) as exc:
+            report.find(store_resealing.place_of(_url(settings)), "", exc.message)
+    for file in kept_wals(settings.data_dir):
+        report.find(file, "", _KEPT)
+    return _Resealed(records, rows, report)
 
 
 def _url(settings: Settings) -> URL:

@@ -13,6 +13,7 @@ from headwater.encryption import KeyRing, Sealer
 from headwater.errors import ConfigError, LogInUse, LogUnavailable
 from headwater.logs.sqlite.ownership import Ownership
 from headwater.terminal import check as checking
+from headwater.terminal import encryption
 from headwater.terminal.check import check, look_at
 from headwater.terminal.encryption import Place, reencrypt, rotate, status
 from tests.integration.data_kit import fill
@@ -103,6 +104,57 @@ def test_the_ring_and_what_it_encrypts(data_dir: Path, ring: Path, capsys: pytes
     assert look_at(data_dir, Sealer(KeyRing.load(ring))).findings == []
     assert rotate(place) == 0
     assert "encrypts in 60 s, when every server has it" in capsys.readouterr().err
+
+
+def test_what_is_damaged_is_told_and_all_else_is_encrypted(
+    data_dir: Path, ring: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, as_json = Place("", str(data_dir)), Place("", str(data_dir), as_json=True)
+    rotate(place)
+    with closing(sqlite3.connect(data_dir / "streams.db")) as db, db:
+        db.execute("UPDATE journal SET data = x'00' WHERE id = (SELECT max(id) FROM journal)")
+        db.execute("UPDATE stream SET owner = 'else' WHERE id = 's1'")
+    (data_dir / "streams.db-wal.damaged").write_bytes(b"pages")
+    capsys.readouterr()
+    assert reencrypt(place) == 1
+    told = capsys.readouterr().err
+    assert "streams.db: stream s1: it does not match its checksum, or does not open, and is left as it is" in told
+    assert "streams.db: journal row " in told
+    assert "streams.db-wal.damaged: a copy of a damaged write-ahead log" in told
+    assert "must stay in the ring" in told
+    monkeypatch.setattr(encryption, "MAX_TOLD", 1)
+    assert reencrypt(place) == 1
+    assert "… and 2 more: --json tells all" in capsys.readouterr().err
+    assert reencrypt(as_json) == 1
+    done = json.loads(capsys.readouterr().out)
+    assert [finding["file"] for finding in done["findings"]] == ["streams.db"] * 2 + ["streams.db-wal.damaged"]
+    assert status(place) == 0
+    assert "streams.db-wal.damaged: a copy of a damaged" in capsys.readouterr().out
+    assert status(as_json) == 0
+    counts = json.loads(capsys.readouterr().out)
+    assert counts["damaged_files"] == ["streams.db-wal.damaged"]
+    assert counts["streams"][""] > 1
+    assert counts["chat"].keys() == {KeyRing.load(ring).active.name}
+
+
+def test_one_database_that_cannot_be_opened_leaves_the_other_to_be_encrypted(
+    data_dir: Path, ring: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, as_json = Place("", str(data_dir)), Place("", str(data_dir), as_json=True)
+    rotate(place)
+    sound = (data_dir / "streams.db").read_bytes()
+    (data_dir / "streams.db").write_bytes(b"no database" * 1000)
+    capsys.readouterr()
+    assert reencrypt(as_json) == 1
+    done = json.loads(capsys.readouterr().out)
+    assert done["chat"] >= 7
+    assert [finding["file"] for finding in done["findings"]] == ["streams.db"]
+    (data_dir / "streams.db").write_bytes(sound)
+    (data_dir / "chat.sqlite3").write_bytes(b"no database" * 1000)
+    assert reencrypt(as_json) == 1
+    done = json.loads(capsys.readouterr().out)
+    assert done["streams"] > 80
+    assert [finding["file"] for finding in done["findings"]] == ["chat.sqlite3"]
 
 
 def test_without_a_ring_or_anything_kept(

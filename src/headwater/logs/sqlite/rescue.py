@@ -21,6 +21,9 @@ from .database import log_error, sql, transaction
 
 _log = logging.getLogger(__name__)
 
+_OLD_JOURNAL = "journal_damaged_"
+_KEPT_WAL = ".damaged"
+
 
 def has_lost_commits(path: Path) -> bool:
     """Whether the write-ahead log of an unopened file is damaged; a copy of it is kept beside it then.
@@ -37,13 +40,18 @@ def has_lost_commits(path: Path) -> bool:
                 _busy, frames, _copied = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
                 if not read_wal(wal, trust=max(frames, 0)).damaged:
                     return False
-            kept = wal.with_name(f"{wal.name}.damaged")
+            kept = wal.with_name(f"{wal.name}{_KEPT_WAL}")
             shutil.copyfile(wal, kept)
             kept.chmod(0o600)
     except OSError as exc:
         raise LogUnavailable(f"cannot read {wal}: {exc.strerror}") from exc
     _log.error("%s is damaged: the newest commits are lost; a copy of it is %s", wal, kept.name)
     return True
+
+
+def kept_wals(data_dir: Path) -> list[Path]:
+    """The copies of damaged write-ahead logs. Nobody reads them, and they hold pages as they were written then."""
+    return sorted(data_dir.glob(f"*-wal{_KEPT_WAL}"))
 
 
 def scan(db: sqlite3.Connection, damaged: list[int]) -> Iterator[tuple[Any, ...]]:
@@ -77,8 +85,8 @@ def rebuild_journal(db: sqlite3.Connection, rows: array[int]) -> int:
     The old one stays, under another name, for whoever wants to look at it.
     """
     tables = dict(db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall())
-    number = next(number for number in range(1, len(tables) + 2) if f"journal_damaged_{number}" not in tables)
-    old, lost = f"journal_damaged_{number}", 0
+    number = next(number for number in range(1, len(tables) + 2) if f"{_OLD_JOURNAL}{number}" not in tables)
+    old, lost = f"{_OLD_JOURNAL}{number}", 0
     with transaction(db):
         db.execute(f"ALTER TABLE journal RENAME TO {old}")
         db.execute(tables["journal"])
@@ -91,6 +99,29 @@ def rebuild_journal(db: sqlite3.Connection, rows: array[int]) -> int:
                 lost += 1
     _log.error("the journal is damaged: %d rows are saved, the others are in the table %s", len(rows) - lost, old)
     return lost
+
+
+def old_journals(db: sqlite3.Connection) -> list[str]:
+    """The tables that `rebuild_journal` has left."""
+    names = db.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name GLOB ? || '[0-9]*'", (_OLD_JOURNAL,)
+    )
+    return sorted(name for (name,) in names)
+
+
+def forget_old_journals(db: sqlite3.Connection) -> None:
+    """What could be read of them is in the journal. Whoever calls this runs VACUUM next, which leaves their pages out.
+
+    Dropping a table means to walk through its pages, which SQLite refuses where one of them is damaged.
+    """
+    if not (names := old_journals(db)):
+        return
+    db.execute("PRAGMA writable_schema = ON")
+    try:
+        with transaction(db):
+            db.executemany("DELETE FROM sqlite_schema WHERE type = 'table' AND name = ?", [(name,) for name in names])
+    finally:
+        db.execute("PRAGMA writable_schema = RESET")
 
 
 def repair_indexes(db: sqlite3.Connection) -> None:

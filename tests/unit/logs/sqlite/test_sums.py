@@ -235,11 +235,11 @@ async def test_a_log_asks_for_its_keys_and_is_sealed_anew(tmp_path: Path) -> Non
         with pytest.raises(ConfigError):
             await SqliteLog.open(tmp_path, sealer=sealer)
     counted: list[int] = []
-    assert reseal_log(tmp_path, both, counted.append) == counted[-1] >= 9
+    assert reseal_log(tmp_path, both, Report(), on_progress=counted.append) == counted[-1] >= 9
     assert count_keys(tmp_path).keys() == {SEALER.ring.active.name}
-    assert reseal_log(tmp_path, both) == 0
+    assert reseal_log(tmp_path, both, Report()) == 0
     assert findings(tmp_path) == findings(tmp_path, SEALER) == []
-    assert reseal_log(tmp_path / "nothing", both) == 0
+    assert reseal_log(tmp_path / "nothing", both, Report()) == 0
     assert count_keys(tmp_path / "nothing") == {}
     log = await SqliteLog.open(tmp_path, sealer=SEALER)
     for story in stories:
