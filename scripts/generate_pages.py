@@ -46,7 +46,8 @@ recommend, `headwater_*` our own. On Linux there are `process_*` besides: CPU, m
 Counters begin at 0 with the process and are at most a second behind; a server counts what it does itself. What was not
 measured is absent, never 0. Bounds of the `headwater_stream_*_seconds` buckets and of
 `gen_ai_client_operation_time_per_output_chunk_seconds` (which counts when an answer has ended) are met to within 2 %,
-those of the other `gen_ai_*` exactly. Models, providers and reasons are told apart up to `metrics_max_labels`; the rest is `other`.
+those of the other `gen_ai_*` exactly. Models, providers and reasons are told apart up to `metrics_max_labels`; the rest
+is `other`.
 """
 
 
