@@ -54,10 +54,15 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_url(url: str) -> str:
-    """The host. Raises `ConfigError`, which does not quote the address: there may be a secret in it."""
+    """The host, as the client will take it: digits of other scripts are digits, and other dots dots.
+
+    Raises `ConfigError`, which does not quote the address: there may be a secret in it.
+    """
+    from yarl import URL  # aiohttp's own
+
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port
+        host, _ = URL(url).raw_host or "", parts.port
     except ValueError:
         raise ConfigError("the webhook's url is not an address") from None
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
@@ -84,12 +89,18 @@ def signature_of(key: bytes, message_id: str, timestamp: int, body: bytes) -> st
     return f"v1,{base64.b64encode(signed).decode()}"
 
 
+# RFC 4291, section 2.4: the rest is private, reserved, or a way to write an IPv4 address.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+
+
 def may_reach(address: str) -> bool:
     """Whether an address is one of the public network, also where it hides an IPv4 address in an IPv6 one."""
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         hidden = found.ipv4_mapped or found.sixtofour or _nat64(found)
         if hidden is not None and not hidden.is_global:
+            return False
+        if hidden is None and found not in _GLOBAL_UNICAST:
             return False
     return found.is_global and not found.is_multicast
 
@@ -116,7 +127,7 @@ class Webhook:
         self._session: aiohttp.ClientSession | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._gone = False
-        if not settings.private and _is_address(host) and not may_reach(host.strip("[]")):
+        if not settings.private and _is_number(host) and not (_is_address(host) and may_reach(host)):
             raise ConfigError("the webhook's url is in a private network; alert_webhook_private allows it")
 
     def send(self, kind: str, at: str, data: object) -> None:
@@ -185,6 +196,12 @@ class Webhook:
             self._gone = True
             return "refused", "HTTP status 410: nothing more is sent there until a restart", 0.0
         return "again", f"HTTP status {status}", float(retry_after) if retry_after.isdecimal() else 0.0
+
+
+def _is_number(host: str) -> bool:
+    """Whether it is no name: systems take `127.1`, `2130706433` and `0x7f000001` for addresses as well."""
+    last = host.rstrip(".").rpartition(".")[2].lower()
+    return ":" in host or last.isdigit() or last.startswith("0x")
 
 
 def _is_address(host: str) -> bool:

@@ -173,6 +173,7 @@ async def test_what_waits_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     [
         "127.0.0.1", "10.0.0.8", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "::",
         "fe80::1%eth0", "fd00::1", "::ffff:127.0.0.1", "2002:7f00:1::", "64:ff9b::a9fe:a9fe", "224.0.0.1",
+        "64:ff9b:1::7f00:1", "::ffff:0:127.0.0.1", "::127.0.0.1", "fec0::1",
         "255.255.255.255",
     ],
 )  # fmt: skip
@@ -208,6 +209,11 @@ async def test_a_name_that_leads_inside_is_refused(caplog: pytest.LogCaptureFixt
         ("https://example.com:port", SECRET, "not an address"),
         ("https://127.0.0.1/hook", SECRET, "private network"),
         ("https://[::1]/hook", SECRET, "private network"),
+        ("https://１２７.0.0.1/hook", SECRET, "private network"),
+        ("https://127。0。0。1/hook", SECRET, "private network"),
+        ("https://127.1/hook", SECRET, "private network"),
+        ("https://2130706433/hook", SECRET, "private network"),
+        ("https://0x7f000001/hook", SECRET, "private network"),
         ("https://example.com", "", "the webhook's secret"),
         ("https://example.com", "C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "the webhook's secret"),
         ("https://example.com", "whsec_not base64!", "the webhook's secret"),
