@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ..errors import UnknownItem
-from ..store.sealing import opened
+from ..store.sealing import opened, readable
 from ..store.tables import document_versions, documents, passages, threads, workspaces
 from .records import Document, Scope
 
@@ -41,6 +41,17 @@ def select_documents() -> Select[Any]:
 
 def document_of(connection: AsyncConnection, row: Mapping[str, Any]) -> Document:
     return Document(**opened(connection, documents, {name: row[name] for name in Document.__struct_fields__}))
+
+
+def listed_documents(connection: AsyncConnection, rows: Iterable[Mapping[str, Any]]) -> list[Document]:
+    """With an empty name where the stored one does not open."""
+    return readable(connection, rows, _listed_document)
+
+
+def _listed_document(connection: AsyncConnection, row: Mapping[str, Any]) -> Document:
+    values = {name: row[name] for name in Document.__struct_fields__}
+    instead: dict[str, Any] = {"name": "", "error": "", "metadata": {}}
+    return Document(**opened(connection, documents, values, instead=instead))
 
 
 def is_referred(tenant: str, ref: str | int) -> ColumnElement[bool]:

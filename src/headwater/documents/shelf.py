@@ -28,7 +28,7 @@ from . import statistics
 from .checks import checked_media_type, checked_metadata, checked_name
 from .extraction.formats import identify
 from .records import Document, Scope, Stage, Statistics, Version
-from .rows import check_scope, document_of, find_document, is_referred, is_visible, newest, select_documents
+from .rows import check_scope, find_document, is_referred, is_visible, listed_documents, newest, select_documents
 from .settings import DocumentSettings
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ class Shelf:
             if before is not None:
                 seen = seen.where(documents.c.number < (await find_document(connection, scope.tenant, before)).number)
             seen = seen.order_by(documents.c.number.desc()).limit(max(0, min(limit, MAX_LISTED)))
-            return [document_of(connection, row) for row in (await connection.execute(seen)).mappings()]
+            return listed_documents(connection, (await connection.execute(seen)).mappings())
 
     async def update(
         self,
@@ -293,7 +293,7 @@ class Shelf:
         """Of all tenants, the oldest first: what was being read when the process ended."""
         async with self._store.read() as connection:
             waiting = select_documents().where(documents.c.status == "processing").order_by(documents.c.updated_ms)
-            return [document_of(connection, row) for row in (await connection.execute(waiting)).mappings()]
+            return listed_documents(connection, (await connection.execute(waiting)).mappings())
 
     def _change(self, document_id: str, version: int | None = None) -> Update:
         """`updated_ms` grows with each change, whatever the clock does: caches are kept by it."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import JSON
 
@@ -14,7 +14,7 @@ from ..errors import StoreCorrupt
 from ..integrity.findings import MAX_TOLD, Report, check_structure, opened
 from .database import FILE_NAME
 from .migrations import upgrade
-from .sealing import MARK, SEALED, Seals, key_of
+from .sealing import MARK, SEALED, Sealed, Seals, key_of, loads
 from .sums import SUM_FUNCTION, Summed, mismatches, row_sum
 
 # What there is of words: where each stands, whatever the order.
@@ -45,16 +45,20 @@ def _sealed(db: sqlite3.Connection, seals: Seals, path: Path, report: Report) ->
             values = dict(zip(names, row, strict=True))
             key = tuple(values[name] for name in what.key)
             for column in what.columns:
-                stored = values[column]
-                if isinstance(what.table.c[column].type, JSON) and stored is not None:
-                    stored = json.loads(stored)
-                if key_of(stored) is None:
-                    continue
-                report.count("sealed")
                 try:
-                    seals.open(what.table, key, column, stored)
+                    report.count("sealed", _open(seals, what, key, (column, values[column])))
                 except StoreCorrupt as exc:
-                    report.find(path, f"{what.table.name} {' '.join(map(str, key))}", exc.message)
+                    named = " ".join(map(str, key)).encode("ascii", "backslashreplace").decode()
+                    report.find(path, f"{what.table.name} {named}", exc.message)
+
+
+def _open(seals: Seals, what: Sealed, key: tuple[Any, ...], value: tuple[str, Any]) -> int:
+    """How many sealed values this column's is (0 or 1). Raises `StoreCorrupt`."""
+    column, stored = value
+    if isinstance(what.table.c[column].type, JSON) and stored is not None:
+        stored = loads(stored)
+    seals.open(what.table, key, column, stored)
+    return int(key_of(stored) is not None)
 
 
 def summed_tables() -> tuple[Summed, ...]:

@@ -25,10 +25,10 @@ from ..encryption import Sealer, refuse_missing_keys
 from ..errors import ConfigError, HeadwaterError, StoreUnavailable
 from .cancelling import put_off_cancellations
 from .migrations import HEAD, upgrade
-from .sealing import OPTION, Seals
+from .sealing import OPTION, Seals, loads
 from .sums import SUM_FUNCTION, row_sum
 from .tables import sealing
-from .texts import FOLD_FUNCTION, fold
+from .texts import FOLD_FUNCTION, fold_stored
 from .upsert import insert_into
 
 FILE_NAME = "chat.sqlite3"
@@ -181,10 +181,16 @@ def _engine(url: URL, seals: Seals) -> AsyncEngine:
     in_memory = url.database in (None, "", ":memory:")
     if in_memory:
         # One connection, shared: each would else have a database of its own.
-        engine = create_async_engine(url, poolclass=StaticPool, execution_options=options)
+        engine = create_async_engine(url, poolclass=StaticPool, execution_options=options, json_deserializer=loads)
     else:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(url, pool_size=POOL_SIZE, pool_timeout=BUSY_TIMEOUT_S, execution_options=options)
+        engine = create_async_engine(
+            url,
+            pool_size=POOL_SIZE,
+            pool_timeout=BUSY_TIMEOUT_S,
+            execution_options=options,
+            json_deserializer=loads,
+        )
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
@@ -192,6 +198,8 @@ def _engine(url: URL, seals: Seals) -> AsyncEngine:
 
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
     put_off_cancellations(connection.driver_connection)
+    # A text with a flipped bit fails its own row, and must not fail the driver and with it every other row.
+    connection.driver_connection.text_factory = _decode
     # Transactions begin where `_begin_sqlite` says, not where the driver guesses.
     connection.isolation_level = None
     cursor = connection.cursor()
@@ -203,8 +211,12 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-    connection.create_function(FOLD_FUNCTION, 1, fold, deterministic=True)
+    connection.create_function(FOLD_FUNCTION, 1, fold_stored, deterministic=True)
     connection.create_function(SUM_FUNCTION, -1, row_sum, deterministic=True)
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _overwrite_all(connection: DBAPIConnection, _record: object) -> None:

@@ -11,7 +11,7 @@ import re
 import unicodedata
 from typing import Final
 
-from sqlalchemy import ColumnElement, func, literal, literal_column
+from sqlalchemy import ColumnElement, LargeBinary, cast, func, literal, literal_column
 
 # NUL is what PostgreSQL cannot keep in a text, lone surrogates are what UTF-8 cannot carry.
 _REFUSED = re.compile("[\x00\ud800-\udfff]")
@@ -57,11 +57,16 @@ def fold(text: str) -> str:
     return _remove_marks("", unicodedata.normalize("NFKD", text)).casefold()
 
 
+def fold_stored(text: bytes | None) -> str:
+    """`fold` as SQLite calls it: with bytes, since a text that is none any more would fail the whole query."""
+    return fold(text.decode("utf-8", "replace")) if text else ""
+
+
 def contains_folded(column: ColumnElement[str], text: str, *, is_sqlite: bool) -> ColumnElement[bool]:
     """Whether `column` contains `text`, both folded. No character of it has a special meaning."""
     folded = fold(text)
     if is_sqlite:
-        return func.instr(getattr(func, FOLD_FUNCTION)(column), folded) > 0
+        return func.instr(getattr(func, FOLD_FUNCTION)(cast(column, LargeBinary)), folded) > 0
     plain = func.regexp_replace(func.normalize(column, literal_column("NFKD")), f"[{_MARKS}]+", "", "g")
     # What `casefold` does beyond single letters' case, and after NFKD is left over.
     for letter, folded_letter in (("ß", "ss"), ("ẞ", "ss"), ("ς", "σ")):

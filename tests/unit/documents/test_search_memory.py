@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from array import array
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from headwater.chat.conversations import Conversations
 from headwater.documents.reading import Piece, Reading
@@ -14,11 +17,14 @@ from headwater.documents.search import Searcher
 from headwater.documents.search.filters import Filter
 from headwater.documents.search.lexical import weigh, words_in
 from headwater.documents.search.memory import MemoryWords
+from headwater.documents.search.vectors import VectorIndex
 from headwater.documents.settings import DocumentSettings
 from headwater.documents.shelf import Shelf
 from headwater.encryption import Key, KeyRing, Sealer
 from headwater.store import Store, open_store
 from headwater.store.database import database_url
+
+from .shelving import Subjects
 
 TENANT = "t"
 TEXTS = (
@@ -122,3 +128,37 @@ async def test_the_searcher_obeys_its_bound(sealed: Shelved) -> None:
         assert (await searcher.search(Query(sealed.scope, "weir"))).found
     assert isinstance(searcher._words, MemoryWords)
     assert searcher._words.kept_bytes == 0
+
+
+@pytest.mark.parametrize("value", ["text || 'AAAA'", "CAST(CAST(substr(text, 1, 9) AS BLOB) || x'c1' AS TEXT)"])
+async def test_a_passage_that_does_not_open_is_not_found_and_the_others_are(
+    sealed: Shelved, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await sealed.add(*TEXTS)
+    async with sealed.store.write() as connection:
+        await connection.execute(text(f"UPDATE passages SET text = {value} WHERE ordinal = 0"))  # noqa: S608
+        await connection.execute(text("UPDATE passages SET section = section || 'AAAA' WHERE ordinal = 1"))
+        await connection.execute(text("UPDATE documents SET name = name || 'AAAA'"))
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):
+            results = await Searcher(sealed.store).search(Query(sealed.scope, "When does the weir open?"))
+            assert {found.text for found in results.found} == {TEXTS[1], TEXTS[3], TEXTS[4]}
+            assert {found.document_name for found in results.found} == {""}
+        assert [document.name for document in await sealed.shelf.list(sealed.scope)] == [""]
+    assert len([record for record in caplog.records if "passages.text of" in record.getMessage()]) == 1
+    assert len(await sealed.rank(MemoryWords(max_bytes=2**30), "weir")) == 3
+
+
+async def test_a_vector_that_does_not_open_is_not_near(sealed: Shelved) -> None:
+    document = await sealed.add("dog", "dog and ship", "ship")
+    await Searcher(sealed.store, Subjects()).embed_document(document, 1, lambda *_: None)
+    async with sealed.store.write() as connection:
+        await connection.execute(
+            text("UPDATE embeddings SET vector = vector || x'00' WHERE passage_id = (SELECT min(id) FROM passages)")
+        )
+    question = array("f", [1.0, 0.0, 0.0]).tobytes()
+    for max_bytes in (2**30, 0):
+        index = VectorIndex("subjects", max_bytes=max_bytes)
+        async with sealed.store.read() as connection:
+            (hits,) = await index.rank(connection, question, [Filter(sealed.scope)], 10)
+        assert [round(hit.cosine, 3) for hit in hits] == [0.707, 0.0]

@@ -103,3 +103,24 @@ async def test_what_is_sealed_is_opened_where_there_is_a_key(tmp_path: Path) -> 
     )
     assert any("cannot be decrypted" in problem for problem in found(tmp_path, SEALER))
     assert not any("cannot be decrypted" in problem for problem in found(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("messages", "content", "CAST(x'0168773102e1' || CAST(substr(content, 5) AS BLOB) AS TEXT)"),
+        ("messages", "content", "CAST(CAST(substr(content, 1, 9) AS BLOB) || x'c1' AS TEXT)"),
+        ("messages", "metadata", "substr(metadata, 1, 20) || char(1) || substr(metadata, 22)"),
+        ("passages", "text", "CAST(text AS BLOB)"),
+    ],
+)
+async def test_what_is_no_text_any_more_is_told_of_its_row_and_ends_nothing(
+    tmp_path: Path, table: str, column: str, value: str
+) -> None:
+    store = await open_store(database_url(None, tmp_path), SEALER)
+    await fill_store(store)
+    await store.close()
+    tamper(tmp_path, f"UPDATE {table} SET {column} = {value}", "UPDATE embeddings SET vector = x'00'")  # noqa: S608
+    problems = found(tmp_path, SEALER)
+    assert not any("cannot be read to its end" in problem for problem in problems)
+    assert any(f"{table}.{column} of " in problem for problem in problems), problems

@@ -9,10 +9,10 @@ import msgspec
 from sqlalchemy import ColumnElement, Row, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...errors import UnknownItem
+from ...errors import StoreCorrupt, UnknownItem
 from ...events import Error, JsonObject, Source, Usage
 from ...store import tables
-from ...store.sealing import opened, sealed
+from ...store.sealing import opened, readable, sealed
 from ...store.texts import storable, storable_json
 from ..records import ImportedMessage, Message, Settled, Thread, Workspace
 from .checks import is_possible
@@ -37,15 +37,37 @@ def workspace_of(connection: AsyncConnection, row: Row[Any]) -> Workspace:
     return Workspace(**opened(connection, tables.workspaces, row._mapping))
 
 
+def listed_workspaces(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Workspace]:
+    """With an empty name, and so on, where the stored one does not open."""
+    return readable(connection, rows, _listed_workspace)
+
+
+def _listed_workspace(connection: AsyncConnection, row: Row[Any]) -> Workspace:
+    instead: JsonObject = {"name": "", "system_prompt": "", "refusal": "", "metadata": {}}
+    return Workspace(**opened(connection, tables.workspaces, row._mapping, instead=instead))
+
+
 def thread_of(connection: AsyncConnection, row: Row[Any]) -> Thread:
     return Thread(**opened(connection, _threads, row._mapping))
+
+
+def listed_threads(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Thread]:
+    """With an empty title where the stored one does not open; a thread of which more is damaged is left out."""
+    return readable(connection, rows, _listed_thread)
+
+
+def _listed_thread(connection: AsyncConnection, row: Row[Any]) -> Thread:
+    return Thread(**opened(connection, _threads, row._mapping, instead={"title": "", "metadata": {}}))
 
 
 def message_of(connection: AsyncConnection, row: Row[Any]) -> Message:
     values = opened(connection, _messages, row._mapping)
     for name, kind in (("error", Error), ("usage", Usage), ("sources", list[Source])):
         if values[name]:
-            values[name] = msgspec.convert(values[name], kind)
+            try:
+                values[name] = msgspec.convert(values[name], kind)
+            except msgspec.ValidationError as exc:
+                raise StoreCorrupt(f"messages.{name} of {values['id']} is not what was stored there") from exc
     return Message(**values)
 
 
@@ -102,3 +124,8 @@ async def running_streams(
 async def messages_of(connection: AsyncConnection, statement: Select[Any]) -> list[Message]:
     rows = cast(Sequence[Row[Any]], (await connection.execute(statement)).all())
     return [message_of(connection, row) for row in rows]
+
+
+async def readable_messages(connection: AsyncConnection, statement: Select[Any]) -> list[Message]:
+    """Without those that do not open."""
+    return readable(connection, cast(Sequence[Row[Any]], (await connection.execute(statement)).all()), message_of)

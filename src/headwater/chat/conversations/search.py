@@ -16,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...errors import InputError
 from ...store import Store, tables
-from ...store.sealing import opened
+from ...store.sealing import opened, readable
 from ...store.texts import contains_folded, fold, storable
 from ..records import Hit, Message, Snippet, Thread
-from .rows import check_workspace, messages_of, select_threads, thread_of
+from .rows import check_workspace, listed_threads, readable_messages, select_threads
 
 _threads, _messages = tables.threads, tables.messages
 
@@ -49,9 +49,9 @@ async def find(store: Store, tenant: str, text: str, *, workspace_id: str | None
         in_titles = await looking.titles(connection, titles)
         found = await looking.messages(connection, messages)
         rows = await connection.execute(select_threads().where(_threads.c.id.in_({m.thread_id for m in found})))
-        threads = {thread.id: thread for thread in (thread_of(connection, row) for row in rows)}
+        threads = {thread.id: thread for thread in listed_threads(connection, rows.all())}
     hits = [_hit(words, thread, None) for thread in in_titles]
-    hits += [_hit(words, threads[message.thread_id], message) for message in found]
+    hits += [_hit(words, threads[message.thread_id], message) for message in found if message.thread_id in threads]
     hits.sort(key=lambda hit: hit.message.created_ms if hit.message else hit.thread.updated_ms, reverse=True)
     return hits[:limit]
 
@@ -77,10 +77,13 @@ class _InDatabase:
 
     async def titles(self, connection: AsyncConnection, statement: Select[Any]) -> list[Thread]:
         found = statement.where(self._all_in(_threads.c.title)).limit(self._limit)
-        return [thread_of(connection, row) for row in await connection.execute(found)]
+        threads = listed_threads(connection, (await connection.execute(found)).all())
+        # Found by a title that does not open.
+        return [thread for thread in threads if thread.title]
 
     async def messages(self, connection: AsyncConnection, statement: Select[Any]) -> list[Message]:
-        return await messages_of(connection, statement.where(self._all_in(_messages.c.content)).limit(self._limit))
+        found = statement.where(self._all_in(_messages.c.content)).limit(self._limit)
+        return await readable_messages(connection, found)
 
     def _all_in(self, column: ColumnElement[str]) -> ColumnElement[bool]:
         return and_(*(contains_folded(column, word, is_sqlite=self._is_sqlite) for word in self._words))
@@ -96,8 +99,7 @@ class _Encrypted:
     async def titles(self, connection: AsyncConnection, statement: Select[Any]) -> list[Thread]:
         found: list[Thread] = []
         async for rows in _parts(connection, statement):
-            threads = [thread_of(connection, row) for row in rows]
-            found += [thread for thread in threads if self._all_in(thread.title)]
+            found += [thread for thread in listed_threads(connection, rows) if self._all_in(thread.title)]
             if len(found) >= self._limit:
                 break
         return found[: self._limit]
@@ -107,9 +109,10 @@ class _Encrypted:
         # The texts alone, before whole messages are looked at.
         texts = statement.with_only_columns(_messages.c.id, _messages.c.content)
         async for rows in _parts(connection, texts):
-            ids = [row.id for row in rows if self._all_in(opened(connection, _messages, row._mapping)["content"])]
+            plain = readable(connection, rows, _content)
+            ids = [id_ for id_, content in plain if self._all_in(content)]
             if ids:
-                found += await messages_of(connection, statement.where(_messages.c.id.in_(ids)))
+                found += await readable_messages(connection, statement.where(_messages.c.id.in_(ids)))
             if len(found) >= self._limit:
                 break
         return found[: self._limit]
@@ -117,6 +120,12 @@ class _Encrypted:
     def _all_in(self, text: str) -> bool:
         folded = fold(text)
         return all(word in folded for word in self._words)
+
+
+def _content(connection: AsyncConnection, row: Row[Any]) -> tuple[str, str]:
+    """A message's id and text. Raises `StoreCorrupt`."""
+    plain = opened(connection, _messages, row._mapping)
+    return plain["id"], plain["content"]
 
 
 async def _parts(connection: AsyncConnection, statement: Select[Any]) -> AsyncIterator[Sequence[Row[Any]]]:

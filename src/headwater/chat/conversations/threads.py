@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, case, delete, func, or_, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,7 +17,7 @@ from ...store.numbers import MAX_NUMBER, hold_numbers, reserve_number, take_numb
 from ...store.sealing import sealed
 from ..records import Thread, TitleSource
 from .checks import check_limit, check_metadata, check_name, is_possible
-from .rows import check_workspace, running_streams, select_threads, the_thread, thread_of
+from .rows import check_workspace, listed_threads, running_streams, select_threads, the_thread, thread_of
 from .slugs import check_slug, free_slug, slug_of
 
 _table, _messages = tables.threads, tables.messages
@@ -114,6 +115,7 @@ class Threads:
         Raises `InputError`, `UnknownItem`.
         """
         check_limit(limit)
+        found: list[Thread] = []
         order = tuple_(_table.c.updated_ms, _table.c.id)
         statement = select_threads().where(_table.c.tenant == tenant)
         async with self._store.read() as connection:
@@ -121,10 +123,16 @@ class Threads:
                 await check_workspace(connection, tenant, workspace_id)
                 statement = statement.where(_table.c.workspace_id == workspace_id)
             if before is not None:
-                cursor = await the_thread(connection, tenant, before)
+                cursor = await _place_of(connection, tenant, before)
                 statement = statement.where(order < (cursor.updated_ms, cursor.id))
-            statement = statement.order_by(_table.c.updated_ms.desc(), _table.c.id.desc()).limit(limit)
-            return [thread_of(connection, row) for row in (await connection.execute(statement)).all()]
+            statement = statement.order_by(_table.c.updated_ms.desc(), _table.c.id.desc())
+            while missing := limit - len(found):
+                rows = (await connection.execute(statement.limit(missing))).all()
+                found += listed_threads(connection, rows)
+                if len(rows) < missing:
+                    break
+                statement = statement.where(order < (rows[-1].updated_ms, rows[-1].id))
+        return found
 
     async def count(self, tenant: str) -> int:
         statement = select(func.count()).select_from(_table).where(_table.c.tenant == tenant)
@@ -157,7 +165,7 @@ class Threads:
         async with self._store.write() as connection:
             if slug is not None:
                 await hold_numbers(connection, tenant, "threads")
-            thread = await the_thread(connection, tenant, thread_id, lock=True)
+            thread = await _place_of(connection, tenant, thread_id, lock=True)
             if slug is not None and await _is_taken(connection, thread.workspace_id, slug, but=thread_id):
                 raise NameTaken(f"the slug {slug} is in use", param="slug")
             values["updated_ms"] = max(self._clock_ms(), thread.updated_ms)
@@ -169,7 +177,7 @@ class Threads:
     async def delete(self, tenant: str, thread_id: str) -> builtins.list[str]:
         """With its messages and documents; the streams that were still at work in it. Raises `UnknownItem`."""
         async with self._store.write() as connection:
-            await the_thread(connection, tenant, thread_id, lock=True)
+            await _place_of(connection, tenant, thread_id, lock=True)
             streams = await running_streams(
                 connection, _messages.c.thread_id == thread_id, tables.documents.c.thread_id == thread_id
             )
@@ -240,6 +248,24 @@ class Threads:
         if (await connection.execute(statement)).one_or_none():
             raise NameTaken(f"the thread {number} is there already", param="number")
         return number
+
+
+class _Place(NamedTuple):
+    id: str
+    workspace_id: str
+    updated_ms: int
+
+
+async def _place_of(connection: AsyncConnection, tenant: str, thread_id: str, *, lock: bool = False) -> _Place:
+    """As `the_thread`, of one whose title need not open: it can be passed in a list, renamed and deleted."""
+    if is_possible(thread_id):
+        columns = (_table.c.id, _table.c.workspace_id, _table.c.updated_ms)
+        statement = select(*columns).where(_table.c.tenant == tenant, _table.c.id == thread_id)
+        if lock:
+            statement = statement.with_for_update(of=_table)
+        if row := (await connection.execute(statement)).one_or_none():
+            return _Place(*row)
+    raise UnknownItem("thread")
 
 
 def titled(title: str, source: TitleSource) -> JsonObject:

@@ -16,7 +16,7 @@ from ...store.numbers import hold_numbers, take_numbers
 from ...store.sealing import sealed
 from ..records import Workspace, WorkspaceChanges, WorkspaceFields
 from .checks import MAX_PAGE, check_fields, check_limit, check_name, is_possible
-from .rows import running_streams, workspace_of
+from .rows import listed_workspaces, running_streams, workspace_of
 from .slugs import check_slug, free_slug, slug_of
 
 _table = tables.workspaces
@@ -77,7 +77,7 @@ class Workspaces:
         statement = select(_table).where(_table.c.tenant == tenant, _table.c.number > after)
         async with self._store.read() as connection:
             rows = (await connection.execute(statement.order_by(_table.c.number).limit(limit))).all()
-            return [workspace_of(connection, row) for row in rows]
+            return listed_workspaces(connection, rows)
 
     async def newest(self, tenant: str, *, limit: int, before: str | None = None) -> builtins.list[Workspace]:
         """Newest first. `before`: the id or slug of the last one that the caller has.
@@ -90,7 +90,7 @@ class Workspaces:
             statement = statement.where(_table.c.number < (await self.get(tenant, before)).number)
         async with self._store.read() as connection:
             rows = (await connection.execute(statement.order_by(_table.c.number.desc()).limit(limit))).all()
-            return [workspace_of(connection, row) for row in rows]
+            return listed_workspaces(connection, rows)
 
     async def count(self, tenant: str) -> int:
         statement = select(func.count()).select_from(_table).where(_table.c.tenant == tenant)

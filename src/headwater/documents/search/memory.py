@@ -14,10 +14,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from sqlalchemy import select
+from sqlalchemy import RowMapping, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...store.sealing import opened
+from ...store.sealing import opened, readable
 from ...store.tables import documents, passages
 from ..records import Scope
 from ..rows import is_in_force
@@ -162,8 +162,12 @@ async def _passages(connection: AsyncConnection, scope: Scope, number: int) -> l
     while full:
         found = (await connection.execute(wanted.where(passages.c.id > after))).mappings().all()
         full = len(found) == _ROWS_AT_ONCE
-        for each in found:
-            plain = opened(connection, passages, each)
-            after = plain["id"]
-            rows.append(_Row(after, plain["text"], plain["section"], number))
+        after = found[-1]["id"] if found else after
+        rows += [_Row(*plain, number) for plain in readable(connection, found, _plain)]
     return rows
+
+
+def _plain(connection: AsyncConnection, row: RowMapping) -> tuple[int, str, str]:
+    """Id, text and section. Raises `StoreCorrupt`."""
+    plain = opened(connection, passages, row, instead={"section": ""})
+    return plain["id"], plain["text"], plain["section"]

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ...errors import InputError, ProviderError, UnknownItem
 from ...store import Store
-from ...store.sealing import opened
+from ...store.sealing import opened, readable
 from ...store.tables import documents, passages
 from ..embedding.ports import Embedder
 from ..records import Found, Query, Results, Scope, Way
@@ -250,14 +250,14 @@ def _select_found() -> Any:
 
 
 def _found(connection: AsyncConnection, row: RowMapping, score: float) -> Found:
-    plain = opened(connection, passages, row)
+    plain = opened(connection, passages, row, instead={"section": ""})
     del plain["ordinal"]
-    named = opened(connection, documents, {"name": row["document_name"]}, (row["document_id"],))
+    named = opened(connection, documents, {"name": row["document_name"]}, (row["document_id"],), instead={"name": ""})
     return Found(**plain | {"document_name": named["name"]}, score=score)
 
 
 async def _all(connection: AsyncConnection, rows: Any) -> list[Found]:
-    return [_found(connection, row, 1.0) for row in (await connection.execute(rows)).mappings()]
+    return readable(connection, (await connection.execute(rows)).mappings(), lambda its, row: _found(its, row, 1.0))
 
 
 def _weighed(hits: Sequence[Hit]) -> list[tuple[int, float]]:
@@ -270,7 +270,8 @@ async def _load(
     connection: AsyncConnection, scope: Scope, ids: Sequence[int], scores: Mapping[int, float]
 ) -> dict[int, Found]:
     rows = await connection.execute(_select_found().where(passages.c.id.in_(ids), is_visible(scope)))
-    return {row["passage_id"]: _found(connection, row, scores[row["passage_id"]]) for row in rows.mappings()}
+    found = readable(connection, rows.mappings(), lambda its, row: _found(its, row, scores[row["passage_id"]]))
+    return {each.passage_id: each for each in found}
 
 
 def _within(ordered: Sequence[Found], limit_characters: int) -> list[Found]:

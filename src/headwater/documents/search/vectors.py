@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ...store.sealing import seals_of
+from ...store.sealing import readable, seals_of
 from ...store.tables import document_versions, documents, embeddings, passages
 from ..records import Scope
 from ..rows import is_in_force, is_visible
@@ -165,12 +165,13 @@ class VectorIndex:
                 full = len(found) == _BLOCK_ROWS
                 if found:
                     after = found[-1][0]
-                    plain = [(id_, number, self._opened(connection, id_, vector)) for id_, number, vector in found]
+                    plain = readable(connection, found, self._opened)
                     yield _rows([row for row in plain if len(row[2]) == 4 * length], length)
 
-    def _opened(self, connection: AsyncConnection, passage_id: int, vector: bytes) -> bytes:
-        opened: bytes = seals_of(connection).open(embeddings, (passage_id, self._model), "vector", vector)
-        return opened
+    def _opened(self, connection: AsyncConnection, row: Sequence[Any]) -> tuple[int, int, bytes]:
+        """Raises `StoreCorrupt`."""
+        id_, number, vector = row
+        return id_, number, seals_of(connection).open(embeddings, (id_, self._model), "vector", vector)
 
 
 def _numbered(scope: Scope, numbers: Sequence[int]) -> ColumnElement[bool]:

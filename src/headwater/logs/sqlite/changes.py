@@ -5,17 +5,18 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from ...errors import LogError, SeqConflict
+from ...errors import LogCorrupt, LogError, SeqConflict
 from ...events import StreamId
 from ...streams.log import Append, Ended, StreamRecord
 from ..refusals import ENDED, TAKEN
 from ..sealing import PLAIN, Seals
 from .database import ROWS_A_STATEMENT, execute_rows, json_list, sql, transaction
 from .index import Hot, Index
-from .sums import end_sum, segment_sum, state_sum, stream_sum
+from .sums import end_sum, is_state, segment_sum, state_sum, stream_sum
 
 _ROW_COLUMNS = 6
 _STREAM_COLUMNS = 16
@@ -164,7 +165,8 @@ class GroupCommit:
 
     def _look_up(self, db: sqlite3.Connection, position: int) -> None:
         found = db.execute(sql("next_seq"), (self.appends[position].stream,)).fetchone()
-        self._lookups[position] = found[0] if found else -1
+        # A damaged row holds anything there; it is refused like one that is unknown.
+        self._lookups[position] = found[0] if found and isinstance(found[0], int) else -1
 
 
 def _without(values: list[object], columns: int, num_column: int, nums: set[int]) -> list[object]:
@@ -192,6 +194,33 @@ def _state(hot: Hot, size: int | None = None) -> int:
     return state_sum(hot.num, hot.epoch, hot.first_seq, hot.archived_seq, False, size)
 
 
+class _Stored(NamedTuple):
+    """The columns of the query `stream_position`."""
+
+    num: int
+    epoch: int
+    first_seq: int
+    archived_seq: int
+    folded: int
+    bytes: int
+    next_seq: int
+    ended: int
+    sum: int | None
+    state_sum: int | None
+
+
+def _stored(db: sqlite3.Connection, stream: StreamId) -> _Stored | None:
+    """What the file says of a stream. Raises `LogCorrupt` where that is not what was written."""
+    found = db.execute(sql("stream_position"), (stream,)).fetchone()
+    if found is None:
+        return None
+    stored = _Stored(*found)
+    sound = is_state(stored.state_sum, stored[:6], summed=stored.sum is not None)
+    if not sound or (stored.ended and not isinstance(stored.next_seq, int)):
+        raise LogCorrupt(f"stream {stream}: its record does not match its checksum")
+    return stored
+
+
 class AdvanceEpoch:
     def __init__(self, index: Index, stream: StreamId, boot: str) -> None:
         self._index = index
@@ -210,8 +239,8 @@ class AdvanceEpoch:
         if self._num:
             db.execute(sql("advance_epoch"), (self._boot, self._state, self._num))
             return
-        found = db.execute(sql("next_seq"), (self._stream,)).fetchone()
-        raise SeqConflict(found[0], found[0], ENDED) if found else SeqConflict(0, -1)
+        stored = _stored(db, self._stream)
+        raise SeqConflict(stored.next_seq, stored.next_seq, ENDED) if stored else SeqConflict(0, -1)
 
     def settle(self) -> int:
         hot = self._index.hot[self._stream]
@@ -239,10 +268,10 @@ class Trim:
 
     def work(self, db: sqlite3.Connection) -> None:
         with transaction(db):
-            found = db.execute(sql("stream_position"), (self._stream,)).fetchone()
-            if found is None:
+            stored = _stored(db, self._stream)
+            if stored is None:
                 return
-            num, first_seq, next_seq, ended, epoch, archived_seq, folded, size = found
+            num, epoch, first_seq, archived_seq, folded, size, next_seq, ended = stored[:8]
             # What ended is final in the file; before the end only the index knows how far the stream has come.
             before = min(self._before, next_seq) if ended else self._before
             if before <= first_seq:
@@ -282,7 +311,8 @@ class Delete:
             db.execute(sql("delete_streams"), (nums,))
 
     def settle(self) -> int:
-        for stream in self._deleted:
+        for stream, num in self._deleted.items():
+            self._index.damaged.pop(num, None)
             hot = self._index.hot.get(stream)
             if hot is not None:
                 self._index.forget(hot)

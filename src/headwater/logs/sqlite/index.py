@@ -7,16 +7,20 @@ never shows what a crash could take back.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from array import array
 from bisect import bisect_right
+from itertools import chain
 from typing import NamedTuple
 
 from ...errors import LogCorrupt
 from ...events import StreamId
 from .database import log_error, snapshot, sql
 from .rescue import rebuild_journal, repair_indexes, scan
-from .sums import is_at
+from .sums import is_at, is_state
+
+_log = logging.getLogger(__name__)
 
 UNENDED = -1
 
@@ -99,13 +103,18 @@ def place_of(hot: Hot, position: int) -> Place:
 
 
 class Index:
-    """All hot streams. `finished` are those that only wait to be folded."""
+    """All hot streams. `finished` are those that only wait to be folded.
 
-    __slots__ = ("finished", "group", "hot", "lost", "next_num", "next_row", "oldest_row")
+    `damaged` (by number) are not among them: their rows in the stream table are not what was written. Nothing is
+    written for them, so that no new checksum makes them look sound, and what the journal holds of them stays.
+    """
+
+    __slots__ = ("damaged", "finished", "group", "hot", "lost", "next_num", "next_row", "oldest_row")
 
     def __init__(self) -> None:
         self.hot: dict[StreamId, Hot] = {}
         self.finished: dict[StreamId, Hot] = {}
+        self.damaged: dict[int, Hot] = {}
         self.next_num = 1
         self.next_row = 1
         self.oldest_row = 1  # no journal row has a lower id
@@ -118,7 +127,8 @@ class Index:
 
     def oldest_needed_row(self) -> int:
         """Journal rows with a lower id belong to nobody any more."""
-        return min((hot.rows[0] for hot in self.hot.values() if hot.rows), default=self.next_row)
+        hots = chain(self.hot.values(), self.damaged.values())
+        return min((hot.rows[0] for hot in hots if hot.rows), default=self.next_row)
 
 
 def load_index(db: sqlite3.Connection) -> Index:
@@ -139,6 +149,8 @@ def load_index(db: sqlite3.Connection) -> Index:
         rebuild_journal(db, rows)
         index, _, _ = _load(db)
         index.lost = True
+    for hot in index.damaged.values():
+        _log.error("stream %s is damaged: its record does not match its checksum, and stays as it is", hot.id)
     return index
 
 
@@ -153,7 +165,7 @@ def _load(db: sqlite3.Connection) -> tuple[Index, list[int], array[int]]:
         row = 0
         for row, num, first_seq, count, size, total in scan(db, damaged):
             rows.append(row)
-            if not _is_good(num, first_seq, count, total):
+            if not _is_good(num, first_seq, count, size, total):
                 index.lost = True
                 continue
             # Rows of deleted streams linger until they are reclaimed: their numbers must not be given out again.
@@ -173,7 +185,13 @@ def _load(db: sqlite3.Connection) -> tuple[Index, list[int], array[int]]:
 
 def _load_streams(db: sqlite3.Connection, index: Index) -> dict[int, Hot]:
     by_num = {}
-    for num, id, epoch, first_seq, next_seq, archived_seq, size, ended in db.execute(sql("hot_streams")):
+    for num, id, epoch, first_seq, next_seq, archived_seq, size, ended, names, state in db.execute(sql("hot_streams")):
+        numbers = (num, epoch, first_seq, archived_seq, False, size)
+        sound = isinstance(id, str) and (not ended or isinstance(next_seq, int))
+        if not sound or not is_state(state, numbers, summed=names is not None):
+            # Where its events are in the journal is all that is kept of it.
+            by_num[num] = index.damaged[num] = Hot(num, id, 0, 0)
+            continue
         hot = by_num[num] = index.hot[id] = Hot(num, id, epoch, size)
         hot.first_seq = first_seq
         hot.archived_seq = archived_seq
@@ -183,9 +201,9 @@ def _load_streams(db: sqlite3.Connection, index: Index) -> dict[int, Hot]:
     return by_num
 
 
-def _is_good(num: object, first_seq: object, count: object, total: object) -> bool:
-    match num, first_seq, count, total:
-        case int(), int(), int(), int() | None:
+def _is_good(num: object, first_seq: object, count: object, size: object, total: object) -> bool:
+    match num, first_seq, count, size, total:
+        case int(), int(), int(), int(), int() | None:
             return is_at(total, num, first_seq, count)
         case _:
             return False

@@ -25,7 +25,7 @@ from ..sealing import PLAIN, Kind, Seals
 from ..segments import Piece, events_from, unpack
 from .database import json_list, snapshot, sql
 from .index import Place
-from .sums import end_sum, segment_sum, state_sum, stream_sum
+from .sums import end_sum, is_state, segment_sum, stream_sum
 
 _log = logging.getLogger(__name__)
 
@@ -273,14 +273,14 @@ def _checked(found: tuple[Any, ...]) -> _Stored:
 
 def _holds(stored: _Stored) -> bool:
     num, id, state = stored.num, stored.id, stored.state_sum
-    numbers = (stored.epoch, stored.first_seq, stored.archived_seq, bool(stored.folded), stored.bytes)
-    if state is not None and state != state_sum(num, *numbers):
+    numbers = (num, stored.epoch, stored.first_seq, stored.archived_seq, stored.folded, stored.bytes)
+    if not is_state(state, numbers, summed=stored.sum is not None):
         return False
     if stored.sum is None:
-        return True  # of a release without checksums
+        return stored.ended is None or isinstance(stored.next_seq, int)  # of a release without checksums
     names = (num, id, stored.created_ms, stored.model, stored.provider, stored.dialect, stored.owner)
     terms = (stored.linger_s, stored.idempotency_key, stored.fingerprint, stored.request)
-    if stored.sum != stream_sum((*names, *terms)) or state is None:
+    if stored.sum != stream_sum((*names, *terms)):
         return False
     if stored.ended is None or stored.finished_ms is None:
         return (stored.ended, stored.finished_ms, stored.end_sum) == (None, None, None)

@@ -43,5 +43,19 @@ def end_sum(num: int, next_seq: int, finished_ms: int, ended: bytes) -> int:
     return crc32(ended, crc32(_place(num, next_seq, finished_ms)))
 
 
+def is_state(total: object, numbers: Sequence[object], *, summed: bool) -> bool:
+    """Whether the arguments of `state_sum` are all numbers, and those that were stored with `total`.
+
+    `summed`: the row's other sums are there. Without them `total` None means a release without sums.
+    """
+    if total is None:
+        return not summed and all(isinstance(number, int) for number in numbers)
+    num, epoch, first_seq, archived_seq, folded, size = numbers
+    try:
+        return total == crc32(_state(num, epoch, first_seq, archived_seq, bool(folded), size))
+    except struct.error:
+        return False  # a number that is no number any more
+
+
 def state_sum(num: int, epoch: int, first_seq: int, archived_seq: int, folded: bool, bytes: int) -> int:
     return crc32(_state(num, epoch, first_seq, archived_seq, folded, bytes))

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from headwater.encryption import Key, KeyRing, Sealer
-from headwater.errors import ConfigError, LogCorrupt
-from headwater.events import StreamId
+from headwater.errors import ConfigError, LogCorrupt, SeqConflict
+from headwater.events import Seq, StreamId
 from headwater.integrity.findings import Report
 from headwater.logs import SqliteLog
 from headwater.logs.sqlite import Limits
@@ -248,4 +248,91 @@ async def test_a_log_asks_for_its_keys_and_is_sealed_anew(tmp_path: Path) -> Non
     with closing(sqlite3.connect(tmp_path / "streams.db")) as db:
         size = "SELECT bytes - length(request) - (SELECT sum(length(data)) FROM archive WHERE stream = num) FROM stream"
         assert db.execute(f"{size} WHERE id = 's1'").fetchone() == (0,)
+    await log.close()
+
+
+ROT = ["first_seq = 1", "first_seq = x''", "archived_seq = x''", "archived_seq = 1", "epoch = 2", "bytes = ''",
+       "state_sum = NULL", "state_sum = 'none'"]  # fmt: skip
+
+
+def journal_rows(data_dir: Path) -> int:
+    """How many the stream number 1 has."""
+    with closing(sqlite3.connect(data_dir / "streams.db")) as db:
+        (count,) = db.execute("SELECT count(*) FROM journal WHERE stream = 1").fetchone()
+    return int(count)
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("change", ROT)
+async def test_a_damaged_row_costs_a_start_its_stream_only(
+    tmp_path: Path, change: str, ended: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = await SqliteLog.open(tmp_path)
+    story = await (finished if ended else begun)(log, "s1", texts=3)
+    other, going = await finished(log, "s2", texts=3), await begun(log, "s3", texts=3)
+    await log.close()
+    held = journal_rows(tmp_path)
+    tamper(tmp_path, f"UPDATE stream SET {change} WHERE id = 's1'")  # noqa: S608
+    with caplog.at_level(logging.ERROR):
+        log = await SqliteLog.open(tmp_path)
+    assert caplog.text.count("stream s1 is damaged") == 1
+    await committed(log, going.text("more"), (new := Story("s4")).create())
+    # No fold makes it look sound, and none takes away what it has in the journal.
+    await log.compact()
+    for refused in (log.get(story.id), log.read(story.id, FROM_START, max_bytes=EVERYTHING)):
+        with pytest.raises(LogCorrupt, match="stream s1: its record does not match"):
+            await refused
+    for refusing in (log.trim(story.id, Seq(2)), log.advance_epoch(story.id)):
+        with pytest.raises(LogCorrupt, match="stream s1: its record does not match"):
+            await refusing
+    (refusal,) = await log.commit([story.text("more")])
+    assert isinstance(refusal, SeqConflict)
+    for sound in (other, going, new):
+        await assert_intact(log, sound)
+    assert journal_rows(tmp_path) == held
+    assert await log.delete([story.id]) == 1
+    await committed(log, going.end())
+    await log.compact()
+    await log.close()
+    assert journal_rows(tmp_path) == 0
+    assert findings(tmp_path) == []
+
+
+@pytest.mark.parametrize("change", ["next_seq = x''", "id = x'73'"])
+async def test_an_end_or_a_name_that_is_none_costs_a_start_its_stream_only(tmp_path: Path, change: str) -> None:
+    log = await SqliteLog.open(tmp_path)
+    story, other = await finished(log, "s1", texts=3), await begun(log, "s2", texts=3)
+    await log.close()
+    tamper(tmp_path, f"UPDATE stream SET {change} WHERE num = 1")  # noqa: S608
+    log = await SqliteLog.open(tmp_path)
+    (refusal,) = await log.commit([story.text("more")])
+    assert isinstance(refusal, SeqConflict)
+    await log.compact()
+    await assert_intact(log, other)
+    await log.close()
+    assert findings(tmp_path) != []
+
+
+async def test_a_segment_that_is_none_any_more_does_not_stop_a_start(tmp_path: Path) -> None:
+    log = await SqliteLog.open(tmp_path)
+    await finished(log, "s1", texts=3)
+    other = await finished(log, "s2", texts=3)
+    await log.close()
+    with closing(sqlite3.connect(tmp_path / "streams.db")) as db, db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("UPDATE sqlite_schema SET sql = replace(sql, 'BLOB    NOT NULL', 'BLOB') WHERE name = 'journal'")
+    tamper(tmp_path, "UPDATE journal SET data = NULL WHERE stream = 1 AND first_seq = 1")
+    log = await SqliteLog.open(tmp_path)
+    await assert_intact(log, other)
+    await log.close()
+
+
+async def test_a_trim_gives_no_new_checksum_to_a_row_that_rots_while_it_is_hot(tmp_path: Path) -> None:
+    log = await SqliteLog.open(tmp_path)
+    story = await begun(log, "s1", texts=5)
+    tamper(tmp_path, "UPDATE stream SET epoch = 3 WHERE num = 1")
+    with pytest.raises(LogCorrupt, match="stream s1"):
+        await log.trim(story.id, Seq(2))
+    with pytest.raises(LogCorrupt, match="stream s1"):
+        await log.read(story.id, FROM_START, max_bytes=EVERYTHING)
     await log.close()

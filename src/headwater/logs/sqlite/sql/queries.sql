@@ -28,7 +28,9 @@ WHERE stream.num = ending.column1
 UPDATE stream SET epoch = epoch + 1, boot = coalesce(nullif(?, ''), boot), state_sum = ? WHERE num = ?
 
 -- stream_position --
-SELECT num, first_seq, next_seq, finished_ms IS NOT NULL, epoch, archived_seq, folded, bytes FROM stream WHERE id = ?
+SELECT num, epoch, first_seq, archived_seq, folded, bytes, next_seq, finished_ms IS NOT NULL, sum, state_sum
+FROM stream
+WHERE id = ?
 
 -- trimmed_archive_bytes --
 SELECT coalesce(sum(length(data)), 0) FROM archive WHERE stream = ? AND first_seq + count <= ?
@@ -64,7 +66,7 @@ WHERE stream.num = fold.column1
 DELETE FROM journal WHERE id >= ? AND id < ?
 
 -- hot_streams --
-SELECT num, id, epoch, first_seq, next_seq, archived_seq, bytes, finished_ms IS NOT NULL
+SELECT num, id, epoch, first_seq, next_seq, archived_seq, bytes, finished_ms IS NOT NULL, sum, state_sum
 FROM stream INDEXED BY stream_unfolded
 WHERE folded = 0
 
