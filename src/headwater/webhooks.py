@@ -127,7 +127,7 @@ class Webhook:
         self._session: aiohttp.ClientSession | None = None
         self._sending: set[asyncio.Task[None]] = set()
         self._gone = False
-        if not settings.private and _is_number(host) and not (_is_address(host) and may_reach(host)):
+        if not settings.private and not _may_be_public(host):
             raise ConfigError("the webhook's url is in a private network; alert_webhook_private allows it")
 
     def send(self, kind: str, at: str, data: object) -> None:
@@ -198,18 +198,15 @@ class Webhook:
         return "again", f"HTTP status {status}", float(retry_after) if retry_after.isdecimal() else 0.0
 
 
-def _is_number(host: str) -> bool:
-    """Whether it is no name: systems take `127.1`, `2130706433` and `0x7f000001` for addresses as well."""
+def _may_be_public(host: str) -> bool:
+    """A name may: its addresses are looked at when it is resolved. Systems take `127.1` and `0x7f000001` for none."""
     last = host.rstrip(".").rpartition(".")[2].lower()
-    return ":" in host or last.isdigit() or last.startswith("0x")
-
-
-def _is_address(host: str) -> bool:
+    if not (":" in host or last.isdigit() or last.startswith("0x")):
+        return True
     try:
-        ipaddress.ip_address(host)
+        return may_reach(host)
     except ValueError:
         return False
-    return True
 
 
 def _why(exc: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
@@ -39,19 +40,16 @@ def select_documents() -> Select[Any]:
     ).join_from(documents, version, and_(version.c.document_id == documents.c.id, version.c.version == shown))
 
 
-def document_of(connection: AsyncConnection, row: Mapping[str, Any]) -> Document:
-    return Document(**opened(connection, documents, {name: row[name] for name in Document.__struct_fields__}))
+def document_of(
+    connection: AsyncConnection, row: Mapping[str, Any], *, instead: Mapping[str, Any] | None = None
+) -> Document:
+    values = {name: row[name] for name in Document.__struct_fields__}
+    return Document(**opened(connection, documents, values, instead=instead))
 
 
 def listed_documents(connection: AsyncConnection, rows: Iterable[Mapping[str, Any]]) -> list[Document]:
     """With an empty name where the stored one does not open."""
-    return readable(connection, rows, _listed_document)
-
-
-def _listed_document(connection: AsyncConnection, row: Mapping[str, Any]) -> Document:
-    values = {name: row[name] for name in Document.__struct_fields__}
-    instead: dict[str, Any] = {"name": "", "error": "", "metadata": {}}
-    return Document(**opened(connection, documents, values, instead=instead))
+    return readable(connection, rows, partial(document_of, instead={"name": "", "error": "", "metadata": {}}))
 
 
 def is_referred(tenant: str, ref: str | int) -> ColumnElement[bool]:

@@ -7,6 +7,7 @@ accidents passes. They are no protection from whoever can write the files; `encr
 from __future__ import annotations
 
 from .sums import file_sum, sum_of
+from .texts import decode_text, shown
 from .wal import Wal, read_wal
 
-__all__ = ["Wal", "file_sum", "read_wal", "sum_of"]
+__all__ = ["Wal", "decode_text", "file_sum", "read_wal", "shown", "sum_of"]

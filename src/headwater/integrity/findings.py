@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from .texts import decode_text, shown
 from .wal import read_wal
 
 # Of one file; whoever has more needs a backup, not a longer list.
@@ -38,7 +39,7 @@ class Report(msgspec.Struct):
         self.counts[what] = self.counts.get(what, 0) + number
 
     def find(self, path: Path, item: str, problem: str) -> None:
-        self.findings.append(Finding(path.name, item, problem))
+        self.findings.append(Finding(path.name, shown(item), problem))
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def opened(path: Path, report: Report) -> Iterator[sqlite3.Connection | None]:
     made_here = [file for file in beside if not file.exists()]
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)) as db:
-            db.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+            db.text_factory = decode_text
             yield db
     except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as exc:
         # Not the driver's errors only: what was a text may be a number now, and worse.

@@ -38,7 +38,7 @@ class AttemptOverTime(msgspec.Struct, frozen=True):
 
 
 class StreamTimeline(msgspec.Struct, frozen=True, kw_only=True, tag_field="object", tag="stream.timeline"):
-    """`chunks`: how many pieces of content came in each `bucket_ms` since acceptance, to within a half a second.
+    """`chunks`: how many pieces of content came in each `bucket_ms` since acceptance, to within a quarter of a second.
 
     `recorded`: whether this process has seen the stream being made, and still remembers it; else there are no `chunks`
     and no `marks`, for stored events carry no time. `viewers`: those that watch it now.

@@ -46,15 +46,13 @@ def _sealed(db: sqlite3.Connection, seals: Seals, path: Path, report: Report) ->
             key = tuple(values[name] for name in what.key)
             for column in what.columns:
                 try:
-                    report.count("sealed", _open(seals, what, key, (column, values[column])))
+                    report.count("sealed", _open(seals, what, key, column, values[column]))
                 except StoreCorrupt as exc:
-                    named = " ".join(map(str, key)).encode("ascii", "backslashreplace").decode()
-                    report.find(path, f"{what.table.name} {named}", exc.message)
+                    report.find(path, " ".join(map(str, (what.table.name, *key))), exc.message)
 
 
-def _open(seals: Seals, what: Sealed, key: tuple[Any, ...], value: tuple[str, Any]) -> int:
-    """How many sealed values this column's is (0 or 1). Raises `StoreCorrupt`."""
-    column, stored = value
+def _open(seals: Seals, what: Sealed, key: tuple[Any, ...], column: str, stored: Any) -> int:
+    """How many sealed values this one is (0 or 1). Raises `StoreCorrupt`."""
     if isinstance(what.table.c[column].type, JSON) and stored is not None:
         stored = loads(stored)
     seals.open(what.table, key, column, stored)

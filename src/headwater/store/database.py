@@ -12,6 +12,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import event, func, make_url, select, text
 from sqlalchemy.engine import URL, Connection
@@ -23,6 +24,7 @@ from sqlalchemy.pool import StaticPool
 
 from ..encryption import Sealer, refuse_missing_keys
 from ..errors import ConfigError, HeadwaterError, StoreUnavailable
+from ..integrity import decode_text
 from .cancelling import put_off_cancellations
 from .migrations import HEAD, upgrade
 from .sealing import OPTION, Seals, loads
@@ -178,19 +180,14 @@ def _engine(url: URL, seals: Seals) -> AsyncEngine:
         except ArgumentError:
             # Not told from what: it quotes them.
             raise ConfigError("database_url: host and port are not what they should be") from None
+    shared: dict[str, Any] = {"execution_options": options, "json_deserializer": loads}
     in_memory = url.database in (None, "", ":memory:")
     if in_memory:
         # One connection, shared: each would else have a database of its own.
-        engine = create_async_engine(url, poolclass=StaticPool, execution_options=options, json_deserializer=loads)
+        engine = create_async_engine(url, poolclass=StaticPool, **shared)
     else:
         Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(
-            url,
-            pool_size=POOL_SIZE,
-            pool_timeout=BUSY_TIMEOUT_S,
-            execution_options=options,
-            json_deserializer=loads,
-        )
+        engine = create_async_engine(url, pool_size=POOL_SIZE, pool_timeout=BUSY_TIMEOUT_S, **shared)
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
@@ -199,7 +196,7 @@ def _engine(url: URL, seals: Seals) -> AsyncEngine:
 def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
     put_off_cancellations(connection.driver_connection)
     # A text with a flipped bit fails its own row, and must not fail the driver and with it every other row.
-    connection.driver_connection.text_factory = _decode
+    connection.driver_connection.text_factory = decode_text
     # Transactions begin where `_begin_sqlite` says, not where the driver guesses.
     connection.isolation_level = None
     cursor = connection.cursor()
@@ -213,10 +210,6 @@ def _set_up_sqlite(connection: DBAPIConnection, _record: object) -> None:
     cursor.close()
     connection.create_function(FOLD_FUNCTION, 1, fold_stored, deterministic=True)
     connection.create_function(SUM_FUNCTION, -1, row_sum, deterministic=True)
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
 
 
 def _overwrite_all(connection: DBAPIConnection, _record: object) -> None:

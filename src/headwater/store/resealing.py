@@ -63,7 +63,7 @@ async def reseal_store(
     """
     store = await open_store(url, sealer)
     try:
-        work = _Resealing(store, sealer, _Told(report, place_of(url)), on_progress)
+        work = _Resealing(store, sealer, report, place_of(url), on_progress)
         await work.run()
     finally:
         await store.close()
@@ -88,26 +88,16 @@ async def count_keys(store: Store) -> Counter[str]:
     return counts
 
 
-class _Told:
-    """What was left as it is. A key may be damaged, too, and no text any more."""
-
-    def __init__(self, report: Report, place: Path) -> None:
-        self._report = report
-        self._place = place
-        self.any = False
-
-    def find(self, what: Sealed, key: Iterable[object], problem: str) -> None:
-        item = " ".join(map(str, (what.table.name, *key))).encode("utf-8", "backslashreplace").decode()
-        self._report.find(self._place, item, problem)
-        self.any = True
-
-
 class _Resealing:
-    def __init__(self, store: Store, sealer: Sealer, told: _Told, on_progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, store: Store, sealer: Sealer, report: Report, place: Path, on_progress: Callable[[int], None]
+    ) -> None:
         self._store = store
         self._active = sealer.active
         self._name = sealer.ring.active.name
-        self._told = told
+        self._report = report
+        self._place = place
+        self._found_before = len(report.findings)
         self._on_progress = on_progress
         self._summed = {summed.table: summed for summed in summed_tables()} if store.is_sqlite else {}
         self.count = 0
@@ -120,12 +110,12 @@ class _Resealing:
             except StoreUnavailable:
                 if not self._store.is_sqlite:
                     raise
-                self._told.find(what, (), "it cannot be read to its end, and the rows from there on are left")
+                self._find(what, (), "it cannot be read to its end, and the rows from there on are left")
         async with self._store.write() as connection:
             if self._store.is_sqlite:
                 # Deleting from an index of words only marks them.
                 await connection.execute(text("INSERT INTO passages_fts(passages_fts) VALUES ('rebuild')"))
-            if not self._told.any:
+            if len(self._report.findings) == self._found_before:
                 await connection.execute(delete(sealing).where(sealing.c.key != self._name))
 
     async def _damaged(self, what: Sealed) -> None:
@@ -134,7 +124,7 @@ class _Resealing:
             return
         async with self._store.read() as connection:
             for key in await connection.execute(select(*_key(what)).where(not_(self._is_sound(what)))):
-                self._told.find(what, key, "it does not match its checksum, and is left as it is")
+                self._find(what, key, "it does not match its checksum, and is left as it is")
 
     async def _table(self, what: Sealed) -> None:
         size = _LARGE_ROWS_AT_ONCE if "content" in what.columns and "document_id" in what.key else ROWS_AT_ONCE
@@ -163,12 +153,15 @@ class _Resealing:
                     plain = seals.open(what.table, key, column, stored)
                     changes[column] = seals.seal(what.table, key, column, plain)
         except StoreCorrupt:
-            self._told.find(what, key, "it does not open, and is left as it is")
+            self._find(what, key, "it does not open, and is left as it is")
             return
         if changes:
             its = [what.table.c[name] == row[name] for name in what.key]
             await connection.execute(update(what.table).where(*its).values(**changes))
             self.count += 1
+
+    def _find(self, what: Sealed, key: Iterable[object], problem: str) -> None:
+        self._report.find(self._place, " ".join(map(str, (what.table.name, *key))), problem)
 
     def _is_sound(self, what: Sealed) -> ColumnElement[bool]:
         """PostgreSQL looks after its pages itself."""

@@ -19,6 +19,7 @@ from sqlalchemy import JSON, LargeBinary, RowMapping, Table
 from ..encryption import Sealer, Unsealable, is_sealed
 from ..encryption import key_of as key_of_record
 from ..errors import StoreCorrupt
+from ..integrity import shown
 from . import tables
 
 if TYPE_CHECKING:
@@ -238,8 +239,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _place(table: Table, column: str, key: RowKey) -> str:
-    named = " ".join(map(str, key)).encode("ascii", "backslashreplace").decode()
-    return f"{table.name}.{column} of {named}"
+    return f"{table.name}.{column} of {shown(' '.join(map(str, key)))}"
 
 
 def _is_text(table: Table, column: str) -> bool:

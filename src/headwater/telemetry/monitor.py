@@ -24,7 +24,7 @@ from .timeline import Timeline
 from .track import Recorded
 from .windows import MINUTE_MS, MINUTES_HELD, SECONDS_HELD, Piece, Row, Windows, merged, pieces_of, stepped
 
-SAMPLE_S = 0.5
+SAMPLE_S = 0.25
 HOUR_MS = 3_600_000
 # Of seconds, merged in one go.
 PIECES_AT_ONCE = 20
@@ -120,7 +120,6 @@ class Monitor:
         """A second is over."""
         for _ in self.recorder.sweep():
             await asyncio.sleep(0)
-        self.recorder.sample()
         bucket = self.recorder.take(0 if self._hub is None else self._hub.queued)
         bucket.counts.cpu_ms = self._process.take_cpu_ms()
         bucket.peaks.memory_bytes = memory_bytes()

@@ -211,7 +211,8 @@ class Recorder:
             # Also where the one before has given nothing.
             self._count_gaps(live)
             live.call_gaps.end_call(live.track.end_call(), then=place_of(data))
-            live.broke_s, live.last_s = live.last_s or live.broke_s, None
+            if live.last_s is not None:
+                live.broke_s, live.last_s = live.last_s, None
         parts = [data.get("provider"), data.get("model"), data.get("reason")]
         live.timeline.mark(now, event.stage, " ".join(str(part) for part in parts if part))
 
@@ -396,7 +397,7 @@ class Recorder:
             some.append(live)
             gaps += len(live.gaps) - live.track.told
             if gaps >= GAPS_AT_ONCE or len(some) == STREAMS_AT_ONCE:
-                self._fold_gaps(some)
+                self._count(some)
                 some, gaps = [], 0
                 yield
 
@@ -415,14 +416,17 @@ class Recorder:
         step = -(-len(busy) // NETWORKS_A_SECOND) or 1
         for seen in busy[self._turn % step :: step]:
             self._look_at(seen)
-        self._fold_gaps(self._live.values())
+        self._count(self._live.values())
         bucket.peaks.queued = max(bucket.peaks.queued, queued)
         self.bucket = Bucket()
         self._note_peaks()  # what goes on is of the next second, too
         return bucket
 
-    def _fold_gaps(self, lives: Collection[_Live]) -> None:
-        """Those of some streams, whose keys, the dear part, are then known to each stream, too; and their slots."""
+    def _count(self, lives: Collection[_Live]) -> None:
+        """What some streams did, and close those of their slots that are over.
+
+        Gaps together, whose keys, the dear part, are then known to each stream, too.
+        """
         gaps, self._gaps = self._gaps, []
         parts = []
         for live in lives:

@@ -21,15 +21,16 @@ ACCURACY = 0.01
 SHORTEST_S = 1e-4
 
 _MAPPING = LogarithmicMapping(ACCURACY)
-# `_MAPPING.key` for a list of values at once: the same logarithm without three calls a value.
-_PER_LOG = 1 / math.log(_MAPPING.gamma)
-_LOWEST = math.ceil(math.log(SHORTEST_S) * _PER_LOG)
+# `_MAPPING.key` for a list of values at once, without three calls a value. With the logarithm to the base 2, which is
+# the same there and takes a third of the time that Python's natural one does, with its optional argument.
+_PER_LOG2 = 1 / math.log2(_MAPPING.gamma)
+_LOWEST = math.ceil(math.log2(SHORTEST_S) * _PER_LOG2)
 
 
 def keys_of(values: Sequence[float]) -> list[int]:
     """Under which each value is counted."""
-    log, ceil = math.log, math.ceil
-    return [ceil(log(value) * _PER_LOG) if value > SHORTEST_S else _LOWEST for value in values]
+    log2, ceil = math.log2, math.ceil
+    return [ceil(log2(value) * _PER_LOG2) if value > SHORTEST_S else _LOWEST for value in values]
 
 
 class Sketch(msgspec.Struct, array_like=True):
@@ -57,7 +58,7 @@ class Sketch(msgspec.Struct, array_like=True):
         if not values:
             return
         self._count(Counter(keys_of(values) if keys is None else keys).items())
-        self.total += sum(values)
+        self.total += math.fsum(values)
         self.smallest = min(self.smallest, *values)
         self.largest = max(self.largest, *values)
 
@@ -74,7 +75,7 @@ class Sketch(msgspec.Struct, array_like=True):
 
     def count_up_to(self, bounds: Sequence[float]) -> list[int]:
         """How many values are at most each of the ascending bounds, which are met to within 2 %."""
-        keys = [math.ceil(math.log(bound) * _PER_LOG) for bound in bounds]
+        keys = [math.ceil(math.log2(bound) * _PER_LOG2) for bound in bounds]
         found = [0] * (len(bounds) + 1)
         for key, number in self.bins.items():
             found[bisect_left(keys, key)] += number

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 
 MAX_BUCKETS = 240
-FIRST_WIDTH_MS = 500
+FIRST_WIDTH_MS = 250
 FIRST_MARKS, LAST_MARKS = 20, 60
 # Ended streams that are remembered, about two kilobytes each.
 MAX_REMEMBERED = 500

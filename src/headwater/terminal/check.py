@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -53,12 +54,18 @@ def look_at(data_dir: Path, sealer: Sealer | None = None) -> Report:
     return report
 
 
+def lines_of(report: Report) -> Iterator[str]:
+    """What is damaged, as people read it."""
+    for finding in report.findings[:MAX_TOLD]:
+        yield ": ".join(part for part in (finding.file, finding.item, finding.problem) if part)
+    if len(report.findings) > MAX_TOLD:
+        yield f"… and {len(report.findings) - MAX_TOLD} more: --json tells all"
+
+
 def _tell(report: Report, data_dir: Path) -> None:
     console = Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True)
-    for finding in report.findings[:MAX_TOLD]:
-        console.print(": ".join(part for part in (finding.file, finding.item, finding.problem) if part))
-    if len(report.findings) > MAX_TOLD:
-        console.print(f"… and {len(report.findings) - MAX_TOLD} more: --json tells all")
+    for line in lines_of(report):
+        console.print(line)
     counts = ", ".join(f"{number:,} {what}" for what, number in report.counts.items()) or "nothing"
     result = f"{len(report.findings)} damaged" if report.findings else "no damage"
     console.print(f"{data_dir}: {counts}; {result}")

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from ..config import Settings, load_settings
 from ..encryption import Sealer, add_key
 from ..errors import ConfigError, LogError, StoreCorrupt, StoreUnavailable
-from ..integrity.findings import MAX_TOLD, Report
+from ..integrity.findings import Report
 from ..logs.sqlite import resealing as log_resealing
 from ..logs.sqlite.ownership import Ownership
 from ..logs.sqlite.rescue import kept_wals
@@ -25,6 +25,7 @@ from ..runtime_encryption import open_sealer, ring_path, settling_ms, wall_ms
 from ..store import open_store
 from ..store import resealing as store_resealing
 from ..store.database import FILE_NAME, database_url
+from .check import lines_of
 from .exits import FAILED, FINE
 
 T = TypeVar("T")
@@ -64,14 +65,13 @@ def status(place: Place) -> int:
     sealer = open_sealer(settings, newest=True)
     log, store = _owned(settings, sealer, _count)
     kept = [file.name for file in kept_wals(settings.data_dir)]
+    known = [] if sealer is None else sealer.ring.names
     if place.as_json:
-        known = [] if sealer is None else sealer.ring.names
         _print({"keys": known, "streams": dict(log), "chat": dict(store), "damaged_files": kept})
         return FINE
     table = Table(box=None, pad_edge=False)
     for heading in ("KEY", "STREAM RECORDS", "CHAT VALUES"):
         table.add_column(heading)
-    known = [] if sealer is None else sealer.ring.names
     for name in [*known, *sorted((log.keys() | store.keys()) - {*known, ""}), ""]:
         shown = f"{name} (newest)" if known[:1] == [name] else name or "not encrypted"
         table.add_row(shown, f"{log[name]:,}", f"{store[name]:,}")
@@ -94,10 +94,8 @@ def reencrypt(place: Place) -> int:
     if place.as_json:
         _print({"streams": done.records, "chat": done.rows, "findings": findings})
         return FAILED if findings else FINE
-    for finding in findings[:MAX_TOLD]:
-        _note(": ".join(part for part in (finding.file, finding.item, finding.problem) if part))
-    if len(findings) > MAX_TOLD:
-        _note(f"… and {len(findings) - MAX_TOLD} more: --json tells all")
+    for line in lines_of(done.report):
+        _note(line)
     _note(f"encrypted with the newest key: {done.records:,} records of streams, {done.rows:,} rows of the chat backend")
     if not findings:
         return FINE

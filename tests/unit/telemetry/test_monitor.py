@@ -215,9 +215,9 @@ def test_it_measures_by_itself() -> None:
             assert told.durations.chunk_gap.max == pytest.approx(2000, rel=0.001)
             timeline = world.monitor.timeline(channel.id)
             assert timeline is not None
-            # Looked at every half of a second: in its own bucket, or in the next.
+            # Looked at every quarter of a second: in its own bucket, or in the next.
             first, second = [place for place, count in enumerate(timeline.counts) if count]
-            assert (first in (2, 3), second in (6, 7)) == (True, True)
+            assert (first in (4, 5), second in (12, 13)) == (True, True)
 
     run_virtual(work())
 

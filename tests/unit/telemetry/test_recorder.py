@@ -130,10 +130,11 @@ async def test_attempts_tell_of_their_providers_and_costs() -> None:
 def test_gaps_belong_to_the_call_that_made_them() -> None:
     """Also in a stream that goes on elsewhere: the wait at the seam is the viewers', and no call's."""
     facts = Metadata({"attempts": ATTEMPTS[:2], "first_token_ms": 450.0})
-    place = {"provider": "c", "model": "n"}
+    silent, place = {"provider": "s", "model": "o"}, {"provider": "c", "model": "n"}
     steps = [
-        (0.1, [Text("a")]), (0.1, [Text("b")]), (0.1, [Status("continuing", data=place)]), (0.4, [Text("c")]),
-        (0.2, [Text("d")]), (0.0, [facts]),
+        (0.1, [Text("a")]), (0.1, [Text("b")]), (0.1, [Status("continuing", data=silent)]),
+        # Who goes on gives nothing, and another one does.
+        (0.1, [Status("continuing", data=place)]), (0.3, [Text("c")]), (0.2, [Text("d")]), (0.0, [facts]),
     ]  # fmt: skip
 
     async def work() -> tuple[Bucket, Recorder]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.telemetry.sketch import ACCURACY, SHORTEST_S, Sketch
+from headwater.telemetry.sketch import _MAPPING, ACCURACY, SHORTEST_S, Sketch, keys_of
 
 durations = st.lists(st.floats(min_value=SHORTEST_S, max_value=86_400), min_size=1, max_size=200)
 
@@ -72,3 +72,10 @@ def test_values_up_to_a_bound_are_within_two_percent_of_it() -> None:
     sketch.add_all([0.004, 0.049, 0.0525, 0.2, 7.0])
     assert sketch.count_up_to([0.005, 0.05, 0.5, 1.0]) == [1, 2, 4, 4]
     assert Sketch().count_up_to([0.1]) == [0]
+
+
+@given(durations)
+def test_keys_are_those_of_the_library(values: list[float]) -> None:
+    """But for a value at the very bound of two, which either may have."""
+    for value, key in zip(values, keys_of(values), strict=True):
+        assert key in {_MAPPING.key(value * (1 - 1e-12)), _MAPPING.key(value * (1 + 1e-12))}

@@ -20,7 +20,7 @@ def test_chunks_are_in_the_bucket_of_their_time() -> None:
     timeline = Timeline(100.0)
     timeline.add(100.1, 3)
     timeline.add(100.2, 1)
-    timeline.add(101.6, 5)
+    timeline.add(100.8, 5)
     assert (timeline.width_ms, timeline.counts) == (FIRST_WIDTH_MS, [4, 0, 0, 5])
 
 

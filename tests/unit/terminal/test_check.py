@@ -13,7 +13,6 @@ from headwater.encryption import KeyRing, Sealer
 from headwater.errors import ConfigError, LogInUse, LogUnavailable
 from headwater.logs.sqlite.ownership import Ownership
 from headwater.terminal import check as checking
-from headwater.terminal import encryption
 from headwater.terminal.check import check, look_at
 from headwater.terminal.encryption import Place, reencrypt, rotate, status
 from tests.integration.data_kit import fill
@@ -122,7 +121,7 @@ def test_what_is_damaged_is_told_and_all_else_is_encrypted(
     assert "streams.db: journal row " in told
     assert "streams.db-wal.damaged: a copy of a damaged write-ahead log" in told
     assert "must stay in the ring" in told
-    monkeypatch.setattr(encryption, "MAX_TOLD", 1)
+    monkeypatch.setattr("headwater.terminal.check.MAX_TOLD", 1)
     assert reencrypt(place) == 1
     assert "… and 2 more: --json tells all" in capsys.readouterr().err
     assert reencrypt(as_json) == 1

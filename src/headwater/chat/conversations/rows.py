@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -33,31 +34,23 @@ def select_threads() -> Select[Any]:
     return select(_threads, _COUNT.label("messages"))
 
 
-def workspace_of(connection: AsyncConnection, row: Row[Any]) -> Workspace:
-    return Workspace(**opened(connection, tables.workspaces, row._mapping))
+def workspace_of(connection: AsyncConnection, row: Row[Any], *, instead: JsonObject | None = None) -> Workspace:
+    return Workspace(**opened(connection, tables.workspaces, row._mapping, instead=instead))
 
 
 def listed_workspaces(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Workspace]:
     """With an empty name, and so on, where the stored one does not open."""
-    return readable(connection, rows, _listed_workspace)
-
-
-def _listed_workspace(connection: AsyncConnection, row: Row[Any]) -> Workspace:
     instead: JsonObject = {"name": "", "system_prompt": "", "refusal": "", "metadata": {}}
-    return Workspace(**opened(connection, tables.workspaces, row._mapping, instead=instead))
+    return readable(connection, rows, partial(workspace_of, instead=instead))
 
 
-def thread_of(connection: AsyncConnection, row: Row[Any]) -> Thread:
-    return Thread(**opened(connection, _threads, row._mapping))
+def thread_of(connection: AsyncConnection, row: Row[Any], *, instead: JsonObject | None = None) -> Thread:
+    return Thread(**opened(connection, _threads, row._mapping, instead=instead))
 
 
 def listed_threads(connection: AsyncConnection, rows: Sequence[Row[Any]]) -> list[Thread]:
     """With an empty title where the stored one does not open; a thread of which more is damaged is left out."""
-    return readable(connection, rows, _listed_thread)
-
-
-def _listed_thread(connection: AsyncConnection, row: Row[Any]) -> Thread:
-    return Thread(**opened(connection, _threads, row._mapping, instead={"title": "", "metadata": {}}))
+    return readable(connection, rows, partial(thread_of, instead={"title": "", "metadata": {}}))
 
 
 def message_of(connection: AsyncConnection, row: Row[Any]) -> Message:

@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from ...errors import LogCorrupt, LogError, LogUnavailable
+from ...integrity import decode_text
 from ...streams.log import Durability
 
 # One prepared statement a size: each size up to 64 rows, above that these. 256 rows stay far below the 32,766
@@ -137,14 +138,10 @@ def open_reader(path: Path, durability: Durability) -> sqlite3.Connection:
 def _connect(path: Path, durability: Durability) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=CACHED_STATEMENTS)
     # A text with a flipped bit fails its record's checksum, and must not fail the driver before.
-    db.text_factory = _decode
+    db.text_factory = decode_text
     with _closed_on_failure(db):
         _configure(db, durability)
     return db
-
-
-def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "surrogateescape")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from ..sealing import PLAIN, Kind, Seals
 from ..segments import Piece, events_from, unpack
 from .database import json_list, snapshot, sql
 from .index import Place
-from .sums import end_sum, is_state, segment_sum, stream_sum
+from .sums import end_sum, is_state, segment_sum, state_sum, stream_sum
 
 _log = logging.getLogger(__name__)
 
@@ -212,7 +212,7 @@ def _rows_within(db: sqlite3.Connection, rows: array[int], max_bytes: int) -> in
     return len(rows)
 
 
-class _Stored(NamedTuple):
+class Stored(NamedTuple):
     """The columns of the queries `record` and `find`, as they are stored."""
 
     id: StreamId
@@ -241,7 +241,7 @@ class _Stored(NamedTuple):
 
 
 def row_of(found: tuple[Any, ...], seals: Seals = PLAIN) -> Row:
-    """From the columns of `_Stored`. Raises `LogCorrupt`."""
+    """From the columns of `Stored`. Raises `LogCorrupt`."""
     stored = _checked(found)
     try:
         ended = None if stored.ended is None else _decode_ended(seals.open(stored.id, "ended", stored.ended))
@@ -259,9 +259,9 @@ def without_sealed(found: tuple[Any, ...]) -> Row:
     return Row(record, stored.num, stored.archived_seq, bool(stored.folded))
 
 
-def _checked(found: tuple[Any, ...]) -> _Stored:
+def _checked(found: tuple[Any, ...]) -> Stored:
     """Raises `LogCorrupt` for a record that is not as it was."""
-    stored = _Stored(*found)
+    stored = Stored(*found)
     try:
         good = _holds(stored)
     except (struct.error, TypeError):
@@ -271,17 +271,31 @@ def _checked(found: tuple[Any, ...]) -> _Stored:
     return stored
 
 
-def _holds(stored: _Stored) -> bool:
-    num, id, state = stored.num, stored.id, stored.state_sum
-    numbers = (num, stored.epoch, stored.first_seq, stored.archived_seq, stored.folded, stored.bytes)
-    if not is_state(state, numbers, summed=stored.sum is not None):
+def _holds(stored: Stored) -> bool:
+    numbers = (stored.num, stored.epoch, stored.first_seq, stored.archived_seq, stored.folded, stored.bytes)
+    if not is_state(stored.state_sum, numbers, summed=stored.sum is not None):
         return False
     if stored.sum is None:
         return stored.ended is None or isinstance(stored.next_seq, int)  # of a release without checksums
-    names = (num, id, stored.created_ms, stored.model, stored.provider, stored.dialect, stored.owner)
-    terms = (stored.linger_s, stored.idempotency_key, stored.fingerprint, stored.request)
-    if stored.sum != stream_sum((*names, *terms)):
+    if (stored.ended is None) != (stored.finished_ms is None):
         return False
-    if stored.ended is None or stored.finished_ms is None:
-        return (stored.ended, stored.finished_ms, stored.end_sum) == (None, None, None)
-    return stored.end_sum == end_sum(num, stored.next_seq, stored.finished_ms, stored.ended)
+    sums = sums_of(stored)
+    return (stored.sum, stored.end_sum) == (sums.record, sums.end)
+
+
+class Sums(NamedTuple):
+    """The columns `sum`, `end_sum` and `state_sum`."""
+
+    record: int
+    end: int | None
+    state: int
+
+
+def sums_of(stored: Stored) -> Sums:
+    """As they ought to be. Raises `struct.error` and `TypeError` for what is no record any more."""
+    num, ended, finished_ms = stored.num, stored.ended, stored.finished_ms
+    names = (num, stored.id, stored.created_ms, stored.model, stored.provider, stored.dialect, stored.owner)
+    terms = (stored.linger_s, stored.idempotency_key, stored.fingerprint, stored.request)
+    numbers = (stored.epoch, stored.first_seq, stored.archived_seq, bool(stored.folded), stored.bytes)
+    end = None if ended is None or finished_ms is None else end_sum(num, stored.next_seq, finished_ms, ended)
+    return Sums(stream_sum((*names, *terms)), end, state_sum(num, *numbers))

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ...encryption import Sealer, is_sealed, key_of
 from ...errors import LogCorrupt, LogUnavailable
@@ -23,16 +23,17 @@ from ..sealing import Kind, Seals
 from ..segments import Piece
 from .database import log_error, open_writer, overwrite_all, sql, transaction
 from .keys import check_keys, note_key
-from .reading import check_piece, row_of
+from .reading import Stored, check_piece, row_of, sums_of
 from .rescue import forget_old_journals, old_journals
 from .storage import FILE_NAME
-from .sums import end_sum, segment_sum, state_sum, stream_sum
+from .sums import segment_sum
 
 ROWS_AT_ONCE = 200
 # What is not as it was may be of any type, too.
 _DAMAGE: Final = (LogCorrupt, ArithmeticError, TypeError, ValueError, struct.error)
 _LEFT = "it does not match its checksum, or does not open, and is left as it is"
 _RECORD = sql("find").format(conditions="num = ?")
+_UPDATE = "UPDATE stream SET request = ?, ended = ?, bytes = ?, sum = ?, end_sum = ?, state_sum = ? WHERE num = ?"
 
 
 def reseal_log(
@@ -140,17 +141,17 @@ class _Resealing:
 
     def _load(self) -> None:
         """Which streams there are. One whose record is damaged is left with all its events: its id may not be its."""
-        with closing(self._db.execute(sql("all_records"))) as found:
-            for values in found:
-                stored = _named(found, values)
-                try:
-                    self._streams[stored["num"]] = self._stream(values, stored["finished_ms"] is not None)
-                except _DAMAGE:
-                    self._damaged.add(stored["num"])
-                    self._find(f"stream {stored['id']}", f"{_LEFT}, with its events")
+        for values in self._db.execute(sql("all_records")):
+            stored = Stored(*values)
+            try:
+                self._streams[stored.num] = self._stream(stored)
+            except _DAMAGE:
+                self._damaged.add(stored.num)
+                self._find(f"stream {stored.id}", f"{_LEFT}, with its events")
 
-    def _stream(self, values: tuple[Any, ...], finished: bool) -> _Stream:
-        record, _num, archived_seq, folded = row_of(values, self._seals)
+    def _stream(self, stored: Stored) -> _Stream:
+        finished = stored.finished_ms is not None
+        record, _num, archived_seq, folded = row_of(stored, self._seals)
         if finished != (record.ended is not None):
             raise LogCorrupt("half an end")  # of a release without checksums; with them it would not pass as sound
         needed = max(record.first_seq, archived_seq)
@@ -208,38 +209,28 @@ class _Resealing:
             with transaction(self._db):
                 for num in nums[start : start + ROWS_AT_ONCE]:
                     try:
-                        self._record(num, self._streams[num].id)
+                        self._record(num)
                     except _DAMAGE:
                         self._find(f"stream {self._streams[num].id}", _LEFT)
             self._on_progress(self.count)
 
-    def _record(self, num: int, stream: str) -> None:
+    def _record(self, num: int) -> None:
         """Its bytes and all of its checksums in one step: with some of them a reader would take it for damaged."""
-        cursor = self._db.execute(_RECORD, (num, 1))
-        row = _named(cursor, cursor.fetchone())
-        changed = 0
-        kinds: tuple[Kind, Kind] = ("request", "ended")
-        for kind in kinds:
-            if row[kind] and not self._is_current(row[kind]):
-                row[kind] = self._seals.seal(stream, kind, self._seals.open(stream, kind, row[kind]))
-                changed += 1
-        size = len(row["request"]) + self._sizes[num] if self._all_read else row["bytes"]
-        if not changed and size == row["bytes"]:
-            return
-        ended = row["ended"]
-        self._db.execute(
-            "UPDATE stream SET request = ?, ended = ?, bytes = ?, sum = ?, end_sum = ?, state_sum = ? WHERE num = ?",
-            (
-                row["request"],
-                ended,
-                size,
-                stream_sum([row[column] for column in _SUMMED]),
-                None if ended is None else end_sum(num, row["next_seq"], row["finished_ms"], ended),
-                state_sum(num, row["epoch"], row["first_seq"], row["archived_seq"], bool(row["folded"]), size),
-                num,
-            ),
-        )
-        self.count += changed
+        stored = Stored(*self._db.execute(_RECORD, (num, 1)).fetchone())
+        request, ended = self._sealed(stored.id, "request", stored.request), stored.ended
+        if ended is not None:
+            ended = self._sealed(stored.id, "ended", ended)
+        size = len(request) + self._sizes[num] if self._all_read else stored.bytes
+        new = stored._replace(request=request, ended=ended, bytes=size)
+        if new != stored:
+            self._db.execute(_UPDATE, (request, ended, size, *sums_of(new), num))
+            self.count += (request != stored.request) + (ended != stored.ended)
+
+    def _sealed(self, stream: str, kind: Kind, record: bytes) -> bytes:
+        """With the newest key. An empty record says nothing, and stays."""
+        if not record or self._is_current(record):
+            return record
+        return self._seals.seal(stream, kind, self._seals.open(stream, kind, record))
 
     def _empty_free_pages(self) -> None:
         """Also where nothing was left to seal: a run that was killed before this leaves there what was plain."""
@@ -257,19 +248,7 @@ class _Resealing:
         return is_sealed(record) and key_of(record) == self._active
 
     def _find(self, item: str, problem: str) -> None:
-        # A damaged id may be no text any more.
-        item = item.encode("utf-8", "backslashreplace").decode()
         self._report.find(Path(FILE_NAME), item, problem)
-
-
-_SUMMED: Final = (
-    "num", "id", "created_ms", "model", "provider", "dialect", "owner", "linger_s", "idempotency_key", "fingerprint",
-    "request",
-)  # fmt: skip
-
-
-def _named(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> dict[str, Any]:
-    return dict(zip((column[0] for column in cursor.description), values, strict=True))
 
 
 def _counts(stream: _Stream, first_seq: int, count: int) -> bool:

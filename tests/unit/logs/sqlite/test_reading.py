@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,11 +11,7 @@ from headwater.logs.sqlite.reading import Stale, select_record
 from headwater.streams.log import FROM_START, Query
 from tests.conformance.logs.stories import EVERYTHING, assert_intact, begun, committed, finished
 
-
-def tamper(data_dir: Path, statement: str) -> None:
-    """Change the file behind the log's back."""
-    with closing(sqlite3.connect(data_dir / "streams.db")) as db, db:
-        assert db.execute(statement).rowcount > 0
+from .damage import tamper
 
 
 @pytest.mark.parametrize(

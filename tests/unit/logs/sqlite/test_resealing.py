@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +20,8 @@ from headwater.logs.sqlite.keys import key_names
 from headwater.logs.sqlite.rescue import kept_wals
 from headwater.logs.sqlite.resealing import count_keys, reseal_log
 from tests.conformance.logs.stories import Story, assert_intact, begun, committed, finished
+
+from .damage import killed_with_a_hole, tamper
 
 SEALER, OLDER = (Sealer(KeyRing([Key(bytes([number]) * 32)])) for number in (1, 2))
 BOTH = Sealer(OLDER.ring.with_key(SEALER.ring.active))
@@ -75,12 +76,6 @@ async def test_free_pages_are_emptied_by_the_run_after_one_that_was_killed_befor
     assert texts_in(tmp_path)
     assert reseal_log(tmp_path, SEALER, Report()) == 0
     assert not texts_in(tmp_path)
-
-
-def tamper(data_dir: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(data_dir / "streams.db")) as db, db:
-        for statement in statements:
-            assert db.execute(statement).rowcount > 0
 
 
 def resealed(data_dir: Path, sealer: Sealer) -> list[str]:
@@ -246,14 +241,8 @@ async def test_a_file_that_cannot_be_read_is_an_error_of_the_log(tmp_path: Path)
 
 
 async def test_commits_that_were_lost_are_left_for_a_start_to_tell(tmp_path: Path) -> None:
-    log = await SqliteLog.open(live := tmp_path / "live")
-    await begun(log, "s1", texts=20)
-    shutil.copytree(live, died := tmp_path / "died")
-    await log.close()
+    died, data, _ = await killed_with_a_hole(tmp_path)
     wal = died / "streams.db-wal"
-    data = bytearray(wal.read_bytes())
-    data[-6 * 4120] ^= 1
-    wal.write_bytes(data)
     for look in (lambda: reseal_log(died, SEALER, Report()), lambda: count_keys(died)):
         with pytest.raises(LogCorrupt, match="start the server once"):
             look()

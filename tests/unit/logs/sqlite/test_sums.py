@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -22,14 +21,10 @@ from headwater.logs.sqlite.resealing import count_keys, reseal_log
 from headwater.streams.log import FROM_START, Query
 from tests.conformance.logs.stories import EVERYTHING, Story, assert_intact, begun, committed, finished
 
+from .damage import killed_with_a_hole, tamper
+
 SEALER, OTHER = (Sealer(KeyRing([Key(bytes([number]) * 32)])) for number in (1, 2))
 PAGE_BYTES = 4096
-
-
-def tamper(data_dir: Path, *statements: str) -> None:
-    with closing(sqlite3.connect(data_dir / "streams.db")) as db, db:
-        for statement in statements:
-            assert db.execute(statement).rowcount > 0
 
 
 def findings(data_dir: Path, sealer: Sealer | None = None) -> list[str]:
@@ -181,14 +176,8 @@ async def test_a_page_of_the_journal_that_cannot_be_read(
 
 
 async def test_a_hole_in_the_write_ahead_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    log = await SqliteLog.open(live := tmp_path / "live")
-    story = await begun(log, "s1", texts=20)
-    shutil.copytree(live, killed := tmp_path / "killed")
-    await log.close()
+    killed, data, story = await killed_with_a_hole(tmp_path)
     wal = killed / "streams.db-wal"
-    data = bytearray(wal.read_bytes())
-    data[-6 * 4120] ^= 1
-    wal.write_bytes(data)
     assert findings(killed)[0] == ": the write-ahead log is damaged: the newest commits are lost"
     assert wal.read_bytes() == data
     with caplog.at_level(logging.ERROR):
